@@ -1,0 +1,109 @@
+#pragma once
+// Bytes <-> values.  decode() verifies a frame completely (FlatBuffers verifier, then every size, enum
+// and index against the limits) and yields plain structs; whoever holds a decoded message need not
+// check its shape again.  Encoders write into one reused buffer and do not allocate once warm.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/result.h"
+#include "common/span.h"
+#include "common/tensor.h"
+#include "schemas/wire_generated.h"
+#include "wire/limits.h"
+
+namespace wdmoe::wire {
+
+using fb::Status;
+
+struct ExpertId {
+  std::uint16_t layer = 0, expert = 0;
+  friend bool operator==(ExpertId a, ExpertId b) { return a.layer == b.layer && a.expert == b.expert; }
+  friend bool operator<(ExpertId a, ExpertId b) {
+    return a.layer != b.layer ? a.layer < b.layer : a.expert < b.expert;
+  }
+};
+
+struct Hello {
+  std::uint16_t protocol_min = kProtocol, protocol_max = kProtocol;
+  std::string name, software, model_id, backend;
+  std::uint32_t hidden_dim = 0, max_rows = 0;
+  std::vector<ExpertId> experts;
+  std::vector<DType> dtypes;
+  std::uint64_t memory_bytes = 0, weights_bytes = 0;
+};
+
+struct Welcome {
+  Status status = Status::ok;
+  std::string message;
+  std::uint16_t protocol = kProtocol;
+  std::uint32_t heartbeat_ms = 1000;
+};
+
+/// Views into the received frame: valid while its bytes are.
+struct Dispatch {
+  std::uint64_t id = 0;
+  std::uint16_t layer = 0;
+  DType reply_dtype = DType::f16;
+  Tensor rows;                               ///< [rows, hidden], unaligned
+  Span<const fb::Assignment> assignments;    ///< row < rows.rows, weight finite
+};
+
+struct Timings {
+  std::uint32_t queue_us = 0, compute_us = 0, total_us = 0;
+};
+
+struct Health {
+  float temperature_celsius = 0, power_watts = 0;
+};
+
+/// Views into the received frame: valid while its bytes are.
+struct ExpertResult {
+  std::uint64_t id = 0;
+  std::uint16_t layer = 0;
+  Status status = Status::ok;
+  std::string_view message;
+  Tensor rows;  ///< [rows, hidden], unaligned; empty unless status is ok
+  Timings timings;
+  Health health;
+};
+
+struct Ping { std::uint64_t sequence = 0; };
+struct Pong { std::uint64_t sequence = 0; };
+struct Goodbye { std::string_view reason; };
+
+using Message = std::variant<Hello, Welcome, Dispatch, ExpertResult, Ping, Pong, Goodbye>;
+
+/// `frame` must be aligned to 16 bytes (Frame in wire/socket.h sees to that).
+Result<Message> decode(Bytes frame, const Limits& limits);
+
+/// Builds one message at a time; the span returned stays valid until the next call.
+class Encoder {
+ public:
+  Encoder();
+  Bytes hello(const Hello& hello);
+  Bytes welcome(const Welcome& welcome);
+  Bytes ping(std::uint64_t sequence);
+  Bytes pong(std::uint64_t sequence);
+  Bytes goodbye(std::string_view reason);
+  Bytes refusal(std::uint64_t id, std::uint16_t layer, Status status, std::string_view message);
+
+  /// Two steps, so that rows are gathered straight into the outgoing buffer:
+  /// begin_… returns where [rows, hidden] elements go, finish_… completes the frame.
+  MutableTensor begin_rows(std::size_t rows, std::size_t hidden, DType dtype);
+  Bytes finish_dispatch(std::uint64_t id, std::uint16_t layer, DType reply_dtype,
+                        Span<const fb::Assignment> assignments);
+  Bytes finish_result(std::uint64_t id, std::uint16_t layer, const Timings& timings,
+                      const Health& health);
+
+ private:
+  flatbuffers::FlatBufferBuilder builder_;
+  flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> rows_offset_;
+  MutableTensor rows_;
+  Bytes finish(flatbuffers::Offset<fb::Message> message);
+};
+
+}  // namespace wdmoe::wire
