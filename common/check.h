@@ -6,7 +6,7 @@ namespace wdmoe::detail {
 [[noreturn]] void check_failed(const char* file, int line, const char* condition);
 }  // namespace wdmoe::detail
 
-#define WDMOE_CHECK(condition)                                                    \
-  do {                                                                            \
+#define WDMOE_CHECK(condition)                                                       \
+  do {                                                                               \
     if (!(condition)) ::wdmoe::detail::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)

@@ -4,23 +4,24 @@
 
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 namespace wdmoe {
 
 /// What kind of thing went wrong; `Error::text` says which thing, what was expected, what to do.
 enum class Code {
-  bad_input,      ///< a file, message or argument is not what its format demands
-  not_found,      ///< a named thing does not exist
-  unsupported,    ///< well-formed, but asks for what this build does not do
-  limit,          ///< larger than a configured or built-in bound
-  unavailable,    ///< a peer, device or resource is not there (now)
-  timeout,        ///< a deadline passed
-  denied,         ///< not allowed
-  busy,           ///< a bounded queue or pool is full
-  cancelled,      ///< the client went away
-  io,             ///< the operating system refused
+  bad_input,    ///< a file, message or argument is not what its format demands
+  not_found,    ///< a named thing does not exist
+  unsupported,  ///< well-formed, but asks for what this build does not do
+  limit,        ///< larger than a configured or built-in bound
+  unavailable,  ///< a peer, device or resource is not there (now)
+  timeout,      ///< a deadline passed
+  denied,       ///< not allowed
+  busy,         ///< a bounded queue or pool is full
+  cancelled,    ///< the client went away
+  io,           ///< the operating system refused
 };
 
 struct [[nodiscard]] Error {
@@ -47,8 +48,8 @@ std::string_view name_of(Code code);
 }  // namespace wdmoe
 
 /// Returns the error of a Result<…> expression to the caller, if it holds one.
-#define WDMOE_TRY(expression)                                                            \
-  do {                                                                                   \
-    if (auto wdmoe_result = (expression); !wdmoe_result)                                 \
-      return tl::unexpected<::wdmoe::Error>(std::move(wdmoe_result).error());            \
+#define WDMOE_TRY(expression)                                                 \
+  do {                                                                        \
+    if (auto wdmoe_result = (expression); !wdmoe_result)                      \
+      return tl::unexpected<::wdmoe::Error>(std::move(wdmoe_result).error()); \
   } while (false)

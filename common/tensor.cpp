@@ -19,16 +19,19 @@ float float_of(std::uint32_t bits) {
 }
 
 constexpr std::uint32_t kF32Infinity = 0x7f800000;
-constexpr std::uint32_t kF16OverflowF32 = 0x47800000;   // 2^16: first f32 beyond f16's exponents
+constexpr std::uint32_t kF16OverflowF32 = 0x47800000;  // 2^16: first f32 beyond f16's exponents
 constexpr std::uint32_t kF16SmallestNormalF32 = 0x38800000;  // 2^-14
 
 }  // namespace
 
 std::string_view name_of(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::f16: return "f16";
-    case DType::bf16: return "bf16";
+    case DType::f32:
+      return "f32";
+    case DType::f16:
+      return "f16";
+    case DType::bf16:
+      return "bf16";
   }
   return "unknown";
 }
@@ -76,6 +79,8 @@ std::uint16_t bf16_from_float(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + odd) >> 16);
 }
 
-float float_from_bf16(std::uint16_t bits) { return float_of(std::uint32_t{bits} << 16); }
+float float_from_bf16(std::uint16_t bits) {
+  return float_of(std::uint32_t{bits} << 16);
+}
 
 }  // namespace wdmoe

@@ -14,7 +14,9 @@ namespace wdmoe {
 /// Element types of weights and of activation rows on the wire.
 enum class DType : std::uint8_t { f32 = 0, f16 = 1, bf16 = 2 };
 
-constexpr std::size_t bytes_of(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+constexpr std::size_t bytes_of(DType dtype) {
+  return dtype == DType::f32 ? 4 : 2;
+}
 std::string_view name_of(DType dtype);            ///< "f32", "f16", "bf16"
 Result<DType> dtype_from(std::string_view name);  ///< accepts the three names, else bad_input
 

@@ -2,8 +2,9 @@
 
 #include <cmath>
 #include <cstring>
-#include <doctest/doctest.h>
 #include <random>
+
+#include <doctest/doctest.h>
 
 using namespace wdmoe;
 
