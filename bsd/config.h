@@ -1,0 +1,101 @@
+#pragma once
+// Every setting of the base station, once: --help, TOML, checks and systemd/bsd.toml come from
+// visit().
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+
+namespace wdmoe::bsd {
+
+struct Config {
+  std::filesystem::path model;
+
+  std::string http_listen = "127.0.0.1:8080";
+  std::uint32_t http_connections = 256;
+  std::uint32_t http_body_kib = 4096;
+  std::uint32_t queue = 64;
+  std::string served_name;
+
+  std::string fleet_listen = "tcp://0.0.0.0:7411";
+  std::filesystem::path secret_key = "/etc/wdmoe/keys/bsd.key";
+  std::filesystem::path authorized_agents = "/etc/wdmoe/keys/agents";
+  bool insecure = false;
+  std::string wire = "f16";
+  milliseconds exchange_deadline{10'000};
+  milliseconds heartbeat{1'000};
+  std::uint32_t spin_us = 50;
+
+  std::uint32_t threads = 0;
+  std::uint32_t kv_cache_mib = 512;
+  std::uint32_t prefill_chunk = 512;
+  std::uint32_t max_sequences = 32;
+  std::uint32_t max_context = 0;
+  milliseconds retry_deadline{15'000};
+
+  std::string policy = "topk";
+
+  std::string chat_system_prefix;
+  std::string chat_user_prefix = "User: ";
+  std::string chat_assistant_prefix = "Assistant: ";
+  std::string chat_separator = "\n";
+
+  log::Config log;
+
+  template <class Visitor>
+  void visit(Visitor&& v) {
+    v("model", model, not_empty(),
+      "Hugging Face directory of the model (only non-experts are read)");
+
+    v("http.listen", http_listen, not_empty(),
+      "address:port of the OpenAI-style API; a socket passed by systemd takes its place");
+    v("http.connections", http_connections, between(1, 65'536), "most HTTP connections at once");
+    v("http.body_kib", http_body_kib, between(1, 65'536), "largest request body, in KiB");
+    v("http.queue", queue, between(1, 65'536),
+      "requests that may wait for the engine; further ones get 429");
+    v("http.served_name", served_name, anything(),
+      "model name that clients see; empty: the directory's name");
+
+    v("fleet.listen", fleet_listen, not_empty(), "where agents connect: tcp://… or ipc://…");
+    v("fleet.secret_key", secret_key, anything(),
+      "CURVE secret key of this base station (wdmoe keygen)");
+    v("fleet.authorized_agents", authorized_agents, anything(),
+      "directory of NAME.pub files: the agents that may connect");
+    v("fleet.insecure", insecure, anything(),
+      "no encryption, no authentication (measurements only)");
+    v("fleet.wire", wire, one_of({"f16", "bf16", "f32"}), "element type of rows on the air");
+    v("fleet.exchange_deadline_ms", exchange_deadline, between(1, 600'000),
+      "give up on a layer's answers after this long");
+    v("fleet.heartbeat_ms", heartbeat, between(50, 60'000),
+      "ping an agent after this much silence");
+    v("fleet.spin_us", spin_us, between(0, 10'000),
+      "poll for answers this long before sleeping: lower latency for one busy core");
+
+    v("engine.threads", threads, between(0, 1'024), "compute threads; 0: one per core");
+    v("engine.kv_cache_mib", kv_cache_mib, between(1, 1 << 20),
+      "memory for keys and values, in MiB");
+    v("engine.prefill_chunk", prefill_chunk, between(1, 1'024), "most prompt tokens in one step");
+    v("engine.max_sequences", max_sequences, between(1, 1'024), "most sequences that run together");
+    v("engine.max_context", max_context, between(0, 1 << 24),
+      "longest prompt and completion together, in tokens; 0: what the model was made for");
+    v("engine.retry_deadline_ms", retry_deadline, between(0, 600'000),
+      "how long a step that lost a device is tried again before its requests fail");
+
+    v("selection.policy", policy, one_of({"topk"}), "how experts are chosen");
+
+    v("chat.system_prefix", chat_system_prefix, anything(), "put before system messages");
+    v("chat.user_prefix", chat_user_prefix, anything(),
+      "put before user messages; also a stop string");
+    v("chat.assistant_prefix", chat_assistant_prefix, anything(), "put before assistant messages");
+    v("chat.separator", chat_separator, anything(), "put after every message");
+
+    log.visit(v);
+  }
+};
+
+}  // namespace wdmoe::bsd

@@ -1,0 +1,39 @@
+#pragma once
+// How `wdmoe` grows: each subcommand is one function in its own file that adds itself to the parser
+// and says what to do when it was chosen.  main.cpp only lists them.
+
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "common/result.h"
+
+namespace wdmoe::cli {
+
+/// What a chosen subcommand does after parsing.  Returns the exit code; an Error is printed as one
+/// line `wdmoe COMMAND: …` and ends with exit code 1.
+using Action = std::function<Result<int>()>;
+
+struct Commands {
+  CLI::App& app;
+  Action chosen;  ///< set by the subcommand's callback
+
+  /// `wdmoe NAME`: add options to the returned parser; `action` runs if NAME was given.
+  CLI::App& add(const char* name, const char* help, Action action) {
+    CLI::App* command = app.add_subcommand(name, help);
+    command->callback([this, action = std::move(action)] { chosen = action; });
+    return *command;
+  }
+};
+
+void add_split(Commands& commands);
+void add_inspect(Commands& commands);
+void add_make_model(Commands& commands);
+void add_keygen(Commands& commands);
+void add_up(Commands& commands);
+void add_generate(Commands& commands);
+void add_chat(Commands& commands);
+void add_logits(Commands& commands);
+void add_bench(Commands& commands);
+
+}  // namespace wdmoe::cli
