@@ -13,18 +13,23 @@
 
 namespace wdmoe::bsd {
 
+/// The device of a Choice whose expert nobody holds now: the step fails (unavailable), never the
+/// maths.
+constexpr std::uint16_t kNobody = 0xffff;
+
 /// What one row asks of one expert, and where that is computed.  w[j,k] of the paper after top-k.
 struct Choice {
   std::uint32_t row;
   std::uint16_t expert;
-  std::uint16_t device;  ///< index into the roster's devices
+  std::uint16_t device;  ///< index into the roster's devices, or kNobody
   float weight;
 };
 
 /// One layer's decision, ordered by row.  A row's weights sum to 1.
 using Selection = std::vector<Choice>;
 
-/// Which devices hold an expert of this layer; holders[expert] may be empty (nobody: not selectable).
+/// Which devices hold an expert of this layer; holders[expert] may be empty (nobody: not
+/// selectable).
 using Holders = std::vector<std::vector<std::uint16_t>>;
 
 struct SelectionInput {
@@ -43,7 +48,8 @@ class SelectionPolicy {
 };
 
 /// The gate's own choice, as transformers makes it: the top_k probabilities, renormalised to sum 1;
-/// of equal probabilities the lower expert wins.  Among an expert's holders the first.
+/// of equal probabilities the lower expert wins.  Among an expert's holders the
+/// first; kNobody where it has none (it substitutes nothing: that would change the text silently).
 std::unique_ptr<SelectionPolicy> make_top_k_policy();
 
 }  // namespace wdmoe::bsd
