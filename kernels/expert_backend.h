@@ -41,8 +41,8 @@ class ExpertBackend {
   /// out[row] = Σ over `work` of weight · expert(in[row]); rows that no work names become zero.
   /// in, out: [rows, hidden], any dtype each, possibly unaligned, not overlapping.  Accumulates in
   /// f32 and rounds once, when writing `out`.  Does not allocate once it has seen a call at least
-  /// as large (or reserve()).  Sets `overflowed` when out.dtype is f16 and a finite sum does not fit
-  /// it, else clears it (the caller then asks again for f32).
+  /// as large (or reserve()).  Sets `overflowed` when out.dtype is f16 and a finite sum does not
+  /// fit it, else clears it (the caller then asks again for f32).
   virtual Result<void> run(Span<const ExpertWork> work, Tensor in, MutableTensor out,
                            bool& overflowed) = 0;
 

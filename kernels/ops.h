@@ -19,7 +19,8 @@ void linear(ThreadPool& pool, Tensor weight, Matrix<const float> x, Matrix<float
 /// As linear(), but y += x · weightᵀ (residual connections).
 void linear_add(ThreadPool& pool, Tensor weight, Matrix<const float> x, Matrix<float> y);
 
-/// y[row] = x[row] / sqrt(mean(x[row]²) + epsilon) ∘ weight; weight [1, cols] any dtype.  May alias.
+/// y[row] = x[row] / sqrt(mean(x[row]²) + epsilon) ∘ weight; weight [1, cols] any dtype.  May
+/// alias.
 void rms_norm(Tensor weight, float epsilon, Matrix<const float> x, Matrix<float> y);
 
 /// Row `index` of an embedding table [vocabulary, hidden], as f32.
@@ -54,7 +55,7 @@ struct AttentionShape {
 /// pages[p]: [kv_heads, page_tokens, head_dim] f32 for positions p·page_tokens …
 struct AttentionJob {
   std::size_t first_row, rows, first_position;
-  Span<const float* const> key_pages, value_pages;
+  Span<const float*const> key_pages, value_pages;
 };
 
 /// Causal grouped-query attention: out[row, head] = softmax(q·kᵀ / sqrt(head_dim)) · v.
