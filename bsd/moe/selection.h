@@ -32,11 +32,34 @@ using Selection = std::vector<Choice>;
 /// selectable).
 using Holders = std::vector<std::vector<std::uint16_t>>;
 
+/// What one exchange is predicted to cost, in seconds.  rows(k) counts the distinct rows sent to
+/// device k: a row that wants several experts of one device travels once.
+///     busy(k) = fixed(k) + per_row(k) * rows(k) + sum of per_choice(k, expert) over its choices,
+///               0 for a device without rows
+///     T       = max( sum_k airtime(k) * rows(k),  max_k busy(k) )
+/// With fixed = 0, no airtime and one expert a device this is q_k * t_k and t^i of [wdmoe].
+/// Values that are negative or no numbers count as 0, larger ones as kForever; a device beyond the
+/// spans counts as slow as the slowest within.  Everything empty: latency is unknown (all 0).
+struct Latencies {
+  Span<const double> fixed_s;         ///< [devices] round trip and queueing, once per exchange
+  Span<const double> per_row_s;       ///< [devices] downlink, uplink (and compute) of one row
+  Matrix<const double> per_choice_s;  ///< optional [devices, experts], e.g. compute per expert
+  Span<const double> airtime_s;       ///< optional [devices]: what one row takes of a shared medium
+};
+constexpr double kForever = 1e6;  ///< s; keeps sums of latencies finite
+
 struct SelectionInput {
   std::size_t layer = 0;
   std::size_t top_k = 2;
   Matrix<const float> probabilities;  ///< [rows, experts], softmax over all experts, f32
   const Holders* holders = nullptr;   ///< of this layer, [experts]
+
+  // Read by the latency-aware policies; each may stay empty.
+  Latencies latencies;
+  /// Least kept gate mass (cost.h), mean over the rows, in [0, 1]; negative: the policy's setting.
+  double quality = -1;
+  Span<const float> row_quality;  ///< [rows] least kept gate mass of each row (a request's own)
+  const Selection* previous = nullptr;  ///< the last decision for these rows (joint optimisation)
 };
 
 class SelectionPolicy {
