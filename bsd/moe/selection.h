@@ -55,10 +55,11 @@ struct SelectionInput {
   const Holders* holders = nullptr;   ///< of this layer, [experts]
 
   // Read by the latency-aware policies; each may stay empty.
-  Latencies latencies;
+  Latencies latencies = {};
   /// Least kept gate mass (cost.h), mean over the rows, in [0, 1]; negative: the policy's setting.
   double quality = -1;
-  Span<const float> row_quality;  ///< [rows] least kept gate mass of each row (a request's own)
+  Span<const float> row_quality =
+      {};  ///< [rows] least kept gate mass of each row (a request's own)
   const Selection* previous = nullptr;  ///< the last decision for these rows (joint optimisation)
 };
 
