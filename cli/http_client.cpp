@@ -1,0 +1,218 @@
+#include "cli/http_client.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <nlohmann/json.hpp>
+
+namespace wdmoe::cli {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+constexpr std::chrono::seconds kConnectPatience{10};
+constexpr std::size_t kBodyLimit = std::size_t{1} << 30;  // logits of a long prompt are large
+constexpr std::size_t kLineLimit = std::size_t{16} << 20;
+
+/// One connection; every operation runs the loop until it is done or its time is up.
+class Connection {
+ public:
+  explicit Connection(std::chrono::seconds patience) : patience_(patience), stream_(loop_) {}
+
+  Result<void> open(const std::string& host, const std::string& port) {
+    boost::system::error_code failure;
+    asio::ip::tcp::resolver resolver(loop_);
+    const auto endpoints = resolver.resolve(host, port, failure);
+    if (!failure) {
+      stream_.expires_after(kConnectPatience);
+      failure = finish([&](auto done) {
+        stream_.async_connect(endpoints, [done](auto code, const auto&) { done(code); });
+      });
+    }
+    if (failure)
+      return fail(Code::unavailable, "cannot reach http://" + host + ":" + port + ": " +
+                                         failure.message() + "; is wdmoe-bsd running there?");
+    return {};
+  }
+
+  template <class Request>
+  Result<void> send(Request& request) {
+    return check("sending", timed([&](auto done) {
+                   http::async_write(stream_, request,
+                                     [done](auto code, std::size_t) { done(code); });
+                 }));
+  }
+
+  Result<void> read_header(http::response_parser<http::string_body>& parser) {
+    return check("waiting for an answer", timed([&](auto done) {
+                   http::async_read_header(stream_, buffer_, parser,
+                                           [done](auto code, std::size_t) { done(code); });
+                 }));
+  }
+
+  Result<void> read_rest(http::response_parser<http::string_body>& parser) {
+    return check("reading the answer", timed([&](auto done) {
+                   http::async_read(stream_, buffer_, parser,
+                                    [done](auto code, std::size_t) { done(code); });
+                 }));
+  }
+
+  /// Reads some more of the body; true at its end.
+  Result<bool> read_some(http::response_parser<http::string_body>& parser) {
+    WDMOE_TRY(check("waiting for the next event", timed([&](auto done) {
+                      http::async_read_some(stream_, buffer_, parser,
+                                            [done](auto code, std::size_t) { done(code); });
+                    })));
+    return parser.is_done();
+  }
+
+ private:
+  template <class Start>
+  boost::system::error_code timed(const Start& start) {
+    stream_.expires_after(patience_);
+    return finish(start);
+  }
+
+  template <class Start>
+  boost::system::error_code finish(const Start& start) {
+    boost::system::error_code outcome;
+    start([&outcome](boost::system::error_code code) { outcome = code; });
+    loop_.restart();
+    loop_.run();
+    return outcome;
+  }
+
+  Result<void> check(std::string_view what, boost::system::error_code code) const {
+    if (!code) return {};
+    const bool late = code == beast::error::timeout;
+    return fail(
+        late ? Code::timeout : Code::unavailable,
+        std::string(what) + ": " +
+            (late ? "nothing for " + std::to_string(patience_.count()) + " s" : code.message()));
+  }
+
+  std::chrono::seconds patience_;
+  asio::io_context loop_;
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_;
+};
+
+http::request<http::string_body> make_request(http::verb verb, const std::string& host,
+                                              const std::string& path, const std::string& body) {
+  http::request<http::string_body> request(verb, path, 11);
+  request.set(http::field::host, host);
+  request.set(http::field::user_agent, "wdmoe/" WDMOE_VERSION);
+  request.set(http::field::connection, "close");
+  if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
+  request.body() = body;
+  request.prepare_payload();
+  return request;
+}
+
+/// Takes whole lines out of `text` and passes their events on; false once the stream has ended.
+bool pass_events(std::string& text, const EventHandler& on_event) {
+  std::size_t start = 0;
+  bool more = true;
+  for (std::size_t end = text.find('\n'); more && end != std::string::npos;
+       end = text.find('\n', start)) {
+    std::string_view line(text.data() + start, end - start);
+    start = end + 1;
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    constexpr std::string_view kData = "data:";
+    if (line.substr(0, kData.size()) != kData) continue;  // a comment or the blank between events
+    line.remove_prefix(kData.size());
+    if (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+    more = line != "[DONE]" && on_event(line);
+  }
+  text.erase(0, start);
+  return more;
+}
+
+}  // namespace
+
+Result<HttpClient> HttpClient::to(std::string_view url) {
+  constexpr std::string_view kScheme = "http://";
+  std::string_view rest = url;
+  if (rest.substr(0, kScheme.size()) == kScheme) rest.remove_prefix(kScheme.size());
+  while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  const auto colon = rest.rfind(':');
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == rest.size() ||
+      rest.find('/') != std::string_view::npos)
+    return fail(Code::bad_input, "'" + std::string(url) + "': expected http://HOST:PORT");
+  HttpClient client;
+  client.host_ = rest.substr(0, colon);
+  client.port_ = rest.substr(colon + 1);
+  return client;
+}
+
+Result<HttpClient> HttpClient::to_flag_or_environment(const std::string& flag) {
+  if (!flag.empty()) return to(flag);
+  if (const char* url = std::getenv("WDMOE_URL"); url != nullptr && *url != '\0') return to(url);
+  return fail(
+      Code::bad_input,
+      "which system? give --bsd http://HOST:PORT, set WDMOE_URL, or run in one process with "
+      "--model DIR");
+}
+
+Result<HttpResponse> HttpClient::get(const std::string& path) const {
+  Connection connection(patience_);
+  WDMOE_TRY(connection.open(host_, port_));
+  auto request = make_request(http::verb::get, host_, path, "");
+  WDMOE_TRY(connection.send(request));
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(kBodyLimit);
+  WDMOE_TRY(connection.read_rest(parser));
+  return HttpResponse{parser.get().result_int(), std::move(parser.get().body())};
+}
+
+Result<HttpResponse> HttpClient::post(const std::string& path, const std::string& json) const {
+  Connection connection(patience_);
+  WDMOE_TRY(connection.open(host_, port_));
+  auto request = make_request(http::verb::post, host_, path, json);
+  WDMOE_TRY(connection.send(request));
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(kBodyLimit);
+  WDMOE_TRY(connection.read_rest(parser));
+  return HttpResponse{parser.get().result_int(), std::move(parser.get().body())};
+}
+
+Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json,
+                                             const EventHandler& on_event) const {
+  Connection connection(patience_);
+  WDMOE_TRY(connection.open(host_, port_));
+  auto request = make_request(http::verb::post, host_, path, json);
+  WDMOE_TRY(connection.send(request));
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(boost::none);
+  WDMOE_TRY(connection.read_header(parser));
+  const unsigned status = parser.get().result_int();
+  if (status != 200) {
+    WDMOE_TRY(connection.read_rest(parser));
+    return HttpResponse{status, std::move(parser.get().body())};
+  }
+  while (!parser.is_done()) {
+    WDMOE_TRY(connection.read_some(parser));
+    if (!pass_events(parser.get().body(), on_event)) break;
+    if (parser.get().body().size() > kLineLimit)
+      return fail(Code::limit, "the server sent an event of more than 16 MiB");
+  }
+  return HttpResponse{status, ""};
+}
+
+Error error_from(const HttpResponse& response) {
+  const auto body = nlohmann::json::parse(response.body, nullptr, false);
+  std::string text = "the server answered " + std::to_string(response.status);
+  if (body.is_object() && body.contains("error") && body["error"].is_object())
+    text = body["error"].value("message", text);
+  else if (!response.body.empty())
+    text += ": " + response.body.substr(0, 200);
+  return Error{response.status == 503 ? Code::unavailable : Code::bad_input, text};
+}
+
+}  // namespace wdmoe::cli

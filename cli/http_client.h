@@ -1,0 +1,49 @@
+#pragma once
+// The tool's side of the HTTP API: one request at a time, every wait with a deadline.
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+
+namespace wdmoe::cli {
+
+struct HttpResponse {
+  unsigned status = 0;
+  std::string body;
+};
+
+/// Called with the payload of each `data:` line; false ends the stream (and the connection).
+using EventHandler = std::function<bool(std::string_view data)>;
+
+class HttpClient {
+ public:
+  /// `url`: http://host:port, with or without a trailing slash.  Nothing is sent yet.
+  static Result<HttpClient> to(std::string_view url);
+  /// `flag`, else the environment's WDMOE_URL, else an error that says how to give one.
+  static Result<HttpClient> to_flag_or_environment(const std::string& flag);
+
+  /// Errors: unavailable (no connection), timeout (silence for longer than patience), bad_input.
+  Result<HttpResponse> get(const std::string& path) const;
+  Result<HttpResponse> post(const std::string& path, const std::string& json) const;
+
+  /// Posts and reads server-sent events until "[DONE]" (which is not passed on) or `on_event` says
+  /// stop.  A response that is not 200 comes back whole; a 200 has an empty body.
+  Result<HttpResponse> post_events(const std::string& path, const std::string& json,
+                                   const EventHandler& on_event) const;
+
+  /// Longest silence that is waited out; a long prompt may take minutes before its first token.
+  void set_patience(std::chrono::seconds patience) { patience_ = patience; }
+  const std::string& host() const { return host_; }
+
+ private:
+  std::string host_, port_;
+  std::chrono::seconds patience_{300};
+};
+
+/// The message of an OpenAI-style error body, or the start of the body itself.
+Error error_from(const HttpResponse& response);
+
+}  // namespace wdmoe::cli
