@@ -25,6 +25,7 @@ struct Config {
   std::string fleet_listen = "tcp://0.0.0.0:7411";
   std::filesystem::path secret_key = "/etc/wdmoe/keys/bsd.key";
   std::filesystem::path authorized_agents = "/etc/wdmoe/keys/agents";
+  bool local_experts = false;
   bool insecure = false;
   std::string wire = "f16";
   milliseconds exchange_deadline{10'000};
@@ -66,6 +67,8 @@ struct Config {
       "CURVE secret key of this base station (wdmoe keygen)");
     v("fleet.authorized_agents", authorized_agents, anything(),
       "directory of NAME.pub files: the agents that may connect");
+    v("fleet.local_experts", local_experts, anything(),
+      "compute all experts in this process and wait for no agent (baselines, checks)");
     v("fleet.insecure", insecure, anything(),
       "no encryption, no authentication (measurements only)");
     v("fleet.wire", wire, one_of({"f16", "bf16", "f32"}), "element type of rows on the air");

@@ -160,10 +160,11 @@ Result<HttpClient> HttpClient::to_flag_or_environment(const std::string& flag) {
       "--model DIR");
 }
 
-Result<HttpResponse> HttpClient::get(const std::string& path) const {
+Result<HttpResponse> HttpClient::exchange(bool is_post, const std::string& path,
+                                          const std::string& body) const {
   Connection connection(patience_);
   WDMOE_TRY(connection.open(host_, port_));
-  auto request = make_request(http::verb::get, host_, path, "");
+  auto request = make_request(is_post ? http::verb::post : http::verb::get, host_, path, body);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
   parser.body_limit(kBodyLimit);
@@ -171,15 +172,12 @@ Result<HttpResponse> HttpClient::get(const std::string& path) const {
   return HttpResponse{parser.get().result_int(), std::move(parser.get().body())};
 }
 
+Result<HttpResponse> HttpClient::get(const std::string& path) const {
+  return exchange(false, path, "");
+}
+
 Result<HttpResponse> HttpClient::post(const std::string& path, const std::string& json) const {
-  Connection connection(patience_);
-  WDMOE_TRY(connection.open(host_, port_));
-  auto request = make_request(http::verb::post, host_, path, json);
-  WDMOE_TRY(connection.send(request));
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(kBodyLimit);
-  WDMOE_TRY(connection.read_rest(parser));
-  return HttpResponse{parser.get().result_int(), std::move(parser.get().body())};
+  return exchange(true, path, json);
 }
 
 Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json,

@@ -39,6 +39,8 @@ class HttpClient {
   const std::string& host() const { return host_; }
 
  private:
+  Result<HttpResponse> exchange(bool is_post, const std::string& path,
+                                const std::string& body) const;
   std::string host_, port_;
   std::chrono::seconds patience_{300};
 };

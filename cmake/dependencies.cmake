@@ -31,6 +31,7 @@ wdmoe_header_only(rapidjson rapidjson/document.h)
 find_program(FLATC flatc REQUIRED)
 
 if(WDMOE_BSD)
+  wdmoe_pkg(fmt fmt)
   wdmoe_pkg(pcre2 libpcre2-8)
   wdmoe_pkg(utf8proc libutf8proc)
   wdmoe_pkg(sentencepiece sentencepiece)
