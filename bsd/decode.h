@@ -1,12 +1,16 @@
 #pragma once
-// THE STORY: one step of the model for every sequence in a batch.  decode.cpp is the table of contents of
-// the program.  Engine thread only.
+// THE STORY: one step of the model for every sequence in a batch.  decode.cpp is the table of
+// contents of the program.  Engine thread only.
 
+#include <cstdint>
 #include <memory>
-#include <vector>
 
-#include "bsd/model/kv_cache.h"
+#include "bsd/model/attention.h"
+#include "bsd/model/batch.h"
+#include "bsd/model/gate.h"
 #include "bsd/model/model_config.h"
+#include "bsd/model/model_weights.h"
+#include "bsd/model/scratch.h"
 #include "bsd/moe/expert_runner.h"
 #include "bsd/moe/selection.h"
 #include "bsd/request.h"
@@ -17,28 +21,46 @@
 
 namespace wdmoe::bsd {
 
-/// Consecutive new tokens of one sequence; their positions follow what its cache holds.
-struct Slice {
-  KvSequence* cache = nullptr;   ///< reserved for length() + tokens.size() already
-  Span<const Token> tokens;
-  enum class Logits { none, last, all } logits = Logits::last;
-};
-
 class Decoder {
  public:
-  /// Loads (maps) the non-expert weights.  `pool`, `experts` and `policy` outlive the decoder.
+  /// Maps the non-expert weights.  `pool`, `experts` and `policy` outlive the decoder.
   static Result<std::unique_ptr<Decoder>> load(const weights::Checkpoint& checkpoint,
                                                const ModelConfig& config, kernels::ThreadPool& pool,
                                                ExpertRunner& experts, SelectionPolicy& policy);
-  virtual ~Decoder() = default;
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
 
-  virtual const ModelConfig& config() const = 0;
-  virtual void set_policy(SelectionPolicy& policy) = 0;
+  const ModelConfig& config() const { return config_; }
+  void set_policy(SelectionPolicy& policy) { policy_ = &policy; }
 
   /// Runs the batch through every layer and advances the caches.  Returns the wanted logits, row by
-  /// row in batch order, [wanted, vocabulary]; valid until the next step.  On error (a device did
-  /// not answer) the caches are as before and the step may be tried again.
-  virtual Result<Matrix<const float>> step(Span<const Slice> batch, StepCosts& costs) = 0;
+  /// row in batch order, [wanted, vocabulary]; valid until the next step.  Adds to `costs`.
+  /// Errors: bad_input (no token, a token outside the vocabulary, numbers that are not finite),
+  /// limit (beyond the model's positions), unavailable or timeout (a device); the caches are as
+  /// before then, and after a device's fault the step may be tried again. Does not allocate once it
+  /// has seen a batch at least as large.
+  Result<Matrix<const float>> step(Span<const Slice> batch, StepCosts& costs);
+
+ private:
+  Decoder(const weights::Checkpoint& checkpoint, const ModelConfig& config, ModelWeights weights,
+          kernels::ThreadPool& pool, ExpertRunner& experts, SelectionPolicy& policy);
+
+  Result<void> check(Span<const Slice> batch) const;
+  Matrix<float> look_up(Span<const Slice> batch);
+  Result<void> run_experts(std::size_t layer, Matrix<float> x, StepCosts& costs);
+  Result<void> select(std::size_t layer, Matrix<const float> gates);
+  Matrix<const float> head(Span<const Slice> batch, Matrix<const float> x);
+
+  weights::Checkpoint checkpoint_;  ///< keeps the files mapped
+  const ModelConfig config_;
+  const ModelWeights weights_;
+  kernels::ThreadPool& pool_;
+  ExpertRunner& experts_;
+  SelectionPolicy* policy_;
+  Attention attention_;
+  Gate gate_;
+  Selection chosen_;
+  Scratch x_, normed_, combined_, wanted_, logits_;
 };
 
 }  // namespace wdmoe::bsd

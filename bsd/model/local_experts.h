@@ -11,7 +11,8 @@
 
 namespace wdmoe::bsd {
 
-/// Loads every expert of the checkpoint into `backend`, which outlives the runner.  Device 0 holds all.
+/// Loads every expert of the checkpoint into `backend`, which outlives the runner and must not run
+/// after it (the runner keeps the files mapped).  Device 0 holds all.
 Result<std::unique_ptr<ExpertRunner>> make_local_experts(const weights::Checkpoint& checkpoint,
                                                          const ModelConfig& config,
                                                          kernels::ExpertBackend& backend);

@@ -1,0 +1,170 @@
+#include "bsd/decode.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "kernels/ops.h"
+
+namespace wdmoe::bsd {
+namespace {
+
+/// Splits a step's time into its stages; measures only, decides nothing.
+class Stopwatch {
+ public:
+  /// Time since the last call (or construction).
+  Nanoseconds lap() {
+    const Instant now = SteadyClock().now();
+    return now - std::exchange(last_, now);
+  }
+  Nanoseconds total() const { return SteadyClock().now() - start_; }
+
+ private:
+  Instant start_ = SteadyClock().now();
+  Instant last_ = start_;
+};
+
+std::size_t rows_of(Span<const Slice> batch) {
+  std::size_t rows = 0;
+  for (const Slice& slice : batch) rows += slice.tokens.size();
+  return rows;
+}
+
+std::size_t wanted_of(const Slice& slice) {
+  switch (slice.logits) {
+    case Slice::Logits::none:
+      return 0;
+    case Slice::Logits::last:
+      return 1;
+    case Slice::Logits::all:
+      return slice.tokens.size();
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> Decoder::load(const weights::Checkpoint& checkpoint,
+                                               const ModelConfig& config, kernels::ThreadPool& pool,
+                                               ExpertRunner& experts, SelectionPolicy& policy) {
+  Result<ModelWeights> weights = ModelWeights::find(checkpoint, config);
+  if (!weights) return tl::unexpected<Error>(std::move(weights).error());
+  return std::unique_ptr<Decoder>(
+      new Decoder(checkpoint, config, *std::move(weights), pool, experts, policy));
+}
+
+Decoder::Decoder(const weights::Checkpoint& checkpoint, const ModelConfig& config,
+                 ModelWeights weights, kernels::ThreadPool& pool, ExpertRunner& experts,
+                 SelectionPolicy& policy)
+    : checkpoint_(checkpoint),
+      config_(config),
+      weights_(std::move(weights)),
+      pool_(pool),
+      experts_(experts),
+      policy_(&policy),
+      attention_(config_, weights_, pool),
+      gate_(weights_, pool) {}
+
+Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& costs) {
+  WDMOE_TRY(check(batch));
+  Stopwatch watch;
+  const Matrix<float> x = look_up(batch);  // [rows, hidden]
+  costs.head += watch.lap();
+  attention_.begin(batch);
+  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
+    watch.lap();
+    attention_.forward(layer, batch, x);  // here, on the base station
+    costs.attention += watch.lap();
+    WDMOE_TRY(run_experts(layer, x, costs));  // on the devices
+  }
+  watch.lap();
+  const Matrix<const float> logits = head(batch, x);  // [wanted, vocabulary]
+  costs.head += watch.lap();
+  for (const Slice& slice : batch) slice.cache->advance(slice.tokens.size());
+  costs.tokens += x.rows;
+  costs.total += watch.total();
+  return logits;
+}
+
+/// x += Σ weight · expert(norm(x)) over the experts that each row's gate and the policy choose.
+Result<void> Decoder::run_experts(std::size_t layer, Matrix<float> x, StepCosts& costs) {
+  Stopwatch watch;
+  const Matrix<float> normed = normed_.matrix(x.rows, config_.hidden);
+  kernels::rms_norm(weights_.layers[layer].expert_norm, config_.rms_norm_epsilon, x, normed);
+  costs.attention += watch.lap();
+  const Result<Matrix<const float>> gates = gate_.forward(layer, normed);  // rows sum to 1
+  if (!gates) return tl::unexpected<Error>(gates.error());
+  costs.gate += watch.lap();
+  WDMOE_TRY(select(layer, *gates));  // which experts, on which devices
+  costs.selection += watch.lap();
+  const Matrix<float> combined = combined_.matrix(x.rows, config_.hidden);
+  WDMOE_TRY(experts_.exchange(layer, chosen_, normed, combined, costs));
+  watch.lap();
+  kernels::add_scaled(1.0f, combined, x);
+  costs.combine += watch.lap();
+  return {};
+}
+
+Result<void> Decoder::select(std::size_t layer, Matrix<const float> gates) {
+  SelectionInput input;
+  input.layer = layer;
+  input.top_k = config_.experts_per_token;
+  input.probabilities = gates;
+  input.holders = &experts_.holders(layer);
+  policy_->select(input, chosen_);
+  const auto homeless = std::find_if(chosen_.begin(), chosen_.end(),
+                                     [](const Choice& c) { return c.device == kNobody; });
+  if (homeless == chosen_.end()) return {};
+  return fail(Code::unavailable, "layer " + std::to_string(layer) + ": no device holds expert " +
+                                     std::to_string(homeless->expert));
+}
+
+Result<void> Decoder::check(Span<const Slice> batch) const {
+  if (batch.empty()) return fail(Code::bad_input, "a step needs at least one sequence");
+  for (const Slice& slice : batch) {
+    if (slice.tokens.empty()) return fail(Code::bad_input, "a sequence's slice holds no token");
+    const std::size_t end = slice.cache->length() + slice.tokens.size();
+    WDMOE_CHECK(end <= slice.cache->capacity());
+    if (end > config_.max_positions)
+      return fail(Code::limit, "position " + std::to_string(end - 1) + " is beyond the model's " +
+                                   std::to_string(config_.max_positions));
+    for (const Token token : slice.tokens)
+      if (token >= config_.vocabulary)
+        return fail(Code::bad_input, "token " + std::to_string(token) +
+                                         " is not below the vocabulary's size " +
+                                         std::to_string(config_.vocabulary));
+  }
+  return {};
+}
+
+Matrix<float> Decoder::look_up(Span<const Slice> batch) {
+  const Matrix<float> x = x_.matrix(rows_of(batch), config_.hidden);
+  std::size_t row = 0;
+  for (const Slice& slice : batch)
+    for (const Token token : slice.tokens)
+      kernels::copy_row(weights_.embedding, token, x.row(row++));
+  return x;
+}
+
+/// Last norm and LM head, on the wanted rows only.
+Matrix<const float> Decoder::head(Span<const Slice> batch, Matrix<const float> x) {
+  std::size_t count = 0;
+  for (const Slice& slice : batch) count += wanted_of(slice);
+  const Matrix<float> wanted = wanted_.matrix(count, config_.hidden);
+  const Matrix<float> logits = logits_.matrix(count, config_.vocabulary);
+  std::size_t row = 0, next = 0;
+  for (const Slice& slice : batch) {
+    row += slice.tokens.size();
+    const std::size_t kept = wanted_of(slice);
+    for (std::size_t i = row - kept; i < row; ++i)
+      std::copy_n(x.row(i), config_.hidden, wanted.row(next++));
+  }
+  if (count == 0) return logits;
+  kernels::rms_norm(weights_.final_norm, config_.rms_norm_epsilon, wanted, wanted);
+  kernels::linear(pool_, weights_.head, wanted, logits);
+  return logits;
+}
+
+}  // namespace wdmoe::bsd

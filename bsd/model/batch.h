@@ -1,0 +1,21 @@
+#pragma once
+// What one forward pass works on: slices of sequences, laid out row after row.
+
+#include <cstdint>
+#include <vector>
+
+#include "bsd/model/kv_cache.h"
+#include "bsd/request.h"
+#include "common/span.h"
+
+namespace wdmoe::bsd {
+
+/// Consecutive new tokens of one sequence; their positions follow what its cache holds.  A sequence
+/// has at most one slice in a batch.
+struct Slice {
+  KvSequence* cache = nullptr;  ///< reserved for length() + tokens.size() already
+  Span<const Token> tokens;
+  enum class Logits { none, last, all } logits = Logits::last;
+};
+
+}  // namespace wdmoe::bsd
