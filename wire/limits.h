@@ -9,8 +9,11 @@ namespace wdmoe::wire {
 constexpr std::uint16_t kProtocol = 1;  ///< the only version so far
 
 struct Limits {
-  /// Largest frame either side takes: 1024 rows of 8192 f32 elements and their assignments, rounded up.
+  /// Largest frame either side takes: 1024 rows of 8192 f32 elements and their assignments, rounded
+  /// up.
   std::size_t frame_bytes = std::size_t{40} << 20;
+  /// Elements of one row: four times the widest open MoE model of today.
+  std::size_t hidden_dim = 32768;
   /// Rows of one Dispatch: the largest prefill chunk.
   std::size_t rows = 1024;
   /// (row, expert) pairs of one Dispatch: every row may visit 16 experts of one agent.

@@ -1,7 +1,7 @@
 #pragma once
-// Bytes <-> values.  decode() verifies a frame completely (FlatBuffers verifier, then every size, enum
-// and index against the limits) and yields plain structs; whoever holds a decoded message need not
-// check its shape again.  Encoders write into one reused buffer and do not allocate once warm.
+// Bytes <-> values.  decode() verifies a frame completely (FlatBuffers verifier, then every size,
+// enum and index against the limits) and yields plain structs; whoever holds a decoded message need
+// not check its shape again.  Encoders write into one reused buffer and do not allocate once warm.
 
 #include <cstdint>
 #include <string>
@@ -21,7 +21,9 @@ using fb::Status;
 
 struct ExpertId {
   std::uint16_t layer = 0, expert = 0;
-  friend bool operator==(ExpertId a, ExpertId b) { return a.layer == b.layer && a.expert == b.expert; }
+  friend bool operator==(ExpertId a, ExpertId b) {
+    return a.layer == b.layer && a.expert == b.expert;
+  }
   friend bool operator<(ExpertId a, ExpertId b) {
     return a.layer != b.layer ? a.layer < b.layer : a.expert < b.expert;
   }
@@ -34,6 +36,8 @@ struct Hello {
   std::vector<ExpertId> experts;
   std::vector<DType> dtypes;
   std::uint64_t memory_bytes = 0, weights_bytes = 0;
+  std::uint64_t instance =
+      0;  ///< random per process: a reconnect keeps it, a second agent does not
 };
 
 struct Welcome {
@@ -48,8 +52,8 @@ struct Dispatch {
   std::uint64_t id = 0;
   std::uint16_t layer = 0;
   DType reply_dtype = DType::f16;
-  Tensor rows;                               ///< [rows, hidden], unaligned
-  Span<const fb::Assignment> assignments;    ///< row < rows.rows, weight finite
+  Tensor rows;                             ///< [rows, hidden], unaligned
+  Span<const fb::Assignment> assignments;  ///< row < rows.rows, weight finite
 };
 
 struct Timings {
@@ -71,14 +75,32 @@ struct ExpertResult {
   Health health;
 };
 
-struct Ping { std::uint64_t sequence = 0; };
-struct Pong { std::uint64_t sequence = 0; };
-struct Goodbye { std::string_view reason; };
+struct Ping {
+  std::uint64_t sequence = 0;
+};
+struct Pong {
+  std::uint64_t sequence = 0;
+};
+struct Goodbye {
+  std::string_view reason;
+};
 
 using Message = std::variant<Hello, Welcome, Dispatch, ExpertResult, Ping, Pong, Goodbye>;
 
-/// `frame` must be aligned to 16 bytes (Frame in wire/socket.h sees to that).
+/// `frame` must be aligned to 16 bytes (wire/frame.h sees to that).  Errors: bad_input (does not
+/// verify, or its parts contradict each other), limit (larger than the limits allow).
 Result<Message> decode(Bytes frame, const Limits& limits);
+
+/// The Status that answers a frame which decode() refused.
+Status status_of(Code code);
+const char* name_of(
+    Status status);  ///< "ok", "malformed" …; "unknown" for values not in the schema
+
+/// Agent names: 1 to 64 of A-Z a-z 0-9 . _ - (they name key files and metrics).
+bool is_agent_name(std::string_view name);
+
+/// The highest version both ranges hold; 0 when there is none.
+std::uint16_t common_protocol(const Hello& hello);
 
 /// Builds one message at a time; the span returned stays valid until the next call.
 class Encoder {
