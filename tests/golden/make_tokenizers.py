@@ -181,13 +181,16 @@ def llama3() -> Tokenizer:
                                       pair="<|begin_of_text|> $A <|begin_of_text|> $B",
                                       special_tokens=[("<|begin_of_text|>", 0)])])
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
-    return drop_merges(tokenizer, 40)
+    return forget_merges(tokenizer)
 
 
-def drop_merges(tokenizer: Tokenizer, count: int) -> Tokenizer:
-    """Forgets the last merges but keeps their words, so that ignore_merges makes a difference."""
+def forget_merges(tokenizer: Tokenizer) -> Tokenizer:
+    """Keeps whole words in the vocabulary but forgets every second one's merge: only ignore_merges
+    still finds them."""
     data = json.loads(tokenizer.to_str())
-    del data["model"]["merges"][-count:]
+    whole = {piece for line in lines() for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(line)}
+    made = [pair for pair in data["model"]["merges"] if "".join(pair) in whole and len("".join(pair)) > 2]
+    data["model"]["merges"] = [pair for pair in data["model"]["merges"] if pair not in made[::2]]
     return Tokenizer.from_str(json.dumps(data))
 
 
