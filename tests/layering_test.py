@@ -19,6 +19,7 @@ ALLOWED = {
     "kernels": (("common",), ("hwy/",)),
     "agent": (("wire", "weights", "kernels", "common", "schemas"), ()),
     "bsd/moe": (("common", "bsd/request"), ()),
+    "bsd/radio": (("common",), ()),
     "bsd/model": (
         ("kernels", "weights", "common", "bsd/moe", "bsd/request"),
         ("nlohmann/", "pcre2", "utf8proc", "sentencepiece"),
