@@ -35,5 +35,6 @@ void add_generate(Commands& commands);
 void add_chat(Commands& commands);
 void add_logits(Commands& commands);
 void add_bench(Commands& commands);
+void add_allocate(Commands& commands);
 
 }  // namespace wdmoe::cli
