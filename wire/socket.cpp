@@ -150,7 +150,10 @@ Socket::~Socket() {
 Socket::Socket(Socket&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
-  std::swap(handle_, other.handle_);
+  if (this != &other) {
+    if (handle_ != nullptr) zmq_close(handle_);
+    handle_ = std::exchange(other.handle_, nullptr);
+  }
   return *this;
 }
 
@@ -287,6 +290,12 @@ bool Dealer::receive(Frame& frame) {
 
 Sent Dealer::send(Bytes frame) {
   return outcome_of(zmq_send(socket_.handle(), frame.data(), frame.size(), ZMQ_DONTWAIT));
+}
+
+void Dealer::close(milliseconds linger) {
+  const int value = count_of(linger);
+  zmq_setsockopt(socket_.handle(), ZMQ_LINGER, &value, sizeof value);
+  socket_ = Socket();
 }
 
 bool wait(Span<WaitItem> items, Nanoseconds timeout) {

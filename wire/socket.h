@@ -128,6 +128,8 @@ class Dealer {
 
   bool receive(Frame& frame);  ///< false: nothing there
   Sent send(Bytes frame);
+  /// No further use; what was sent may take `linger` to go out (the Context's destructor waits).
+  void close(milliseconds linger);
 
   std::optional<LinkEvent> next_event() { return monitor_.next(); }
   void* handle() const { return socket_.handle(); }

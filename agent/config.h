@@ -1,0 +1,51 @@
+#pragma once
+// Every setting of an agent, once: --help, TOML, checks and systemd/agent.toml come from visit().
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+
+namespace wdmoe::agent {
+
+struct Config {
+  std::string connect = "tcp://127.0.0.1:7411";
+  std::string name;
+  std::filesystem::path shard = "/var/lib/wdmoe/shard";
+  bool verify_digests = true;
+  bool staged = false;
+  std::filesystem::path secret_key = "/etc/wdmoe/keys/agent.key";
+  std::filesystem::path server_key = "/etc/wdmoe/keys/bsd.pub";
+  bool insecure = false;
+  std::string backend = "auto";
+  std::uint32_t threads = 0;
+  std::uint32_t max_rows = 1024;
+  std::uint32_t spin_us = 50;
+  log::Config log;
+
+  template <class Visitor>
+  void visit(Visitor&& v) {
+    v("connect", connect, not_empty(), "the base station: tcp://HOST:PORT or ipc://PATH");
+    v("name", name, anything(),
+      "this agent's identity: NAME of its NAME.pub at the base station; empty: the shard's name");
+    v("shard", shard, not_empty(), "directory that `wdmoe split` made for this agent");
+    v("verify_digests", verify_digests, anything(),
+      "compare every file of the shard with its SHA-256 at start");
+    v("staged", staged, anything(),
+      "copy the weights into private memory instead of mapping the file");
+    v("secret_key", secret_key, anything(), "CURVE secret key of this agent (wdmoe keygen)");
+    v("server_key", server_key, anything(), "CURVE public key of the base station");
+    v("insecure", insecure, anything(), "no encryption, no authentication (measurements only)");
+    v("backend", backend, one_of({"auto", "cpu"}), "what computes the experts");
+    v("threads", threads, between(0, 1'024), "compute threads; 0: one per core");
+    v("max_rows", max_rows, between(1, 1'024), "most rows taken in one message");
+    v("spin_us", spin_us, between(0, 10'000),
+      "poll for the next message this long before sleeping: lower latency for one busy core");
+    log.visit(v);
+  }
+};
+
+}  // namespace wdmoe::agent

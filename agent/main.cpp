@@ -1,0 +1,113 @@
+// wdmoe-agent: computes the experts it holds for a base station.
+
+#include <random>
+#include <stdexcept>
+#include <thread>
+
+#include <unistd.h>
+
+#include "agent/config.h"
+#include "agent/handler.h"
+#include "agent/health.h"
+#include "agent/server.h"
+#include "agent/store.h"
+#include "common/daemon.h"
+#include "common/log.h"
+#include "kernels/thread_pool.h"
+#include "weights/shard.h"
+#include "wire/keys.h"
+#include "wire/socket.h"
+
+namespace wdmoe::agent {
+namespace {
+
+/// At start-up whatever is missing ends the program with its one-line reason.
+template <class T>
+T require(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().text);
+  return std::move(*result);
+}
+
+std::uint64_t memory_bytes() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t random_number() {
+  std::random_device source;
+  return (std::uint64_t{source()} << 32) | source();
+}
+
+wire::Hello hello_for(const Config& config, const weights::Shard& shard, const Store& store,
+                      std::string_view backend) {
+  wire::Hello hello;
+  hello.name = config.name.empty() ? shard.manifest.name : config.name;
+  if (!wire::is_agent_name(hello.name))
+    throw ConfigError("name '" + hello.name + "': expected 1 to 64 of A-Z a-z 0-9 . _ -");
+  hello.software = "wdmoe-agent " WDMOE_VERSION;
+  hello.model_id = store.model_id();
+  hello.backend = backend;
+  hello.hidden_dim = static_cast<std::uint32_t>(store.hidden());
+  hello.max_rows = config.max_rows;
+  hello.experts = store.experts();
+  hello.dtypes = {DType::f32, DType::f16, DType::bf16};
+  hello.memory_bytes = memory_bytes();
+  hello.weights_bytes = store.weights_bytes();
+  hello.instance = random_number();
+  return hello;
+}
+
+void run(Daemon& daemon, int argc, char** argv) {
+  bool check_only = false;
+  const Program program{"wdmoe-agent",
+                        "Computes the experts of a mixture-of-experts model for a base station.",
+                        "/etc/wdmoe/agent.toml"};
+  const auto config = load_config<Config>(argc, argv, program, check_only);
+  log::start(config.log);
+
+  auto keys = require(
+      wire::client_keys(config.connect, config.insecure, config.secret_key, config.server_key));
+  const weights::ShardOptions shard_options{
+      config.verify_digests, config.staged ? weights::Access::staged : weights::Access::mapped};
+  const auto shard = require(weights::open_shard(config.shard, shard_options));
+  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  kernels::ThreadPool pool(config.threads == 0 ? cores : config.threads);
+  const auto backend = kernels::make_cpu_backend(pool);
+  const auto store = require(Store::load(shard, *backend));
+  wire::Hello hello = hello_for(config, shard, store, backend->name());
+  const std::string summary = hello.name + ": " + std::to_string(hello.experts.size()) +
+                              " experts, " + std::to_string(store.weights_bytes() >> 20) +
+                              " MiB, for " + config.connect;
+  if (check_only) throw EarlyExit{"configuration, keys and shard are good: " + summary + "\n"};
+
+  const SteadyClock clock;
+  require(backend->reserve(config.max_rows, config.max_rows * store.widest_layer()).map([] {
+    return 0;
+  }));
+  Handler handler(store, *backend, clock, config.max_rows);
+  HealthSensors sensors;
+  const wire::Context context;
+  Server server(context, {config.connect, std::move(keys), {}, microseconds(config.spin_us)},
+                std::move(hello), handler, sensors, clock);
+  require(server.open().map([] { return 0; }));
+  if (config.insecure)
+    log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
+  log::info("started", {{"agent", summary}, {"threads", pool.threads()}});
+  daemon.ready(summary);
+  ServerHooks hooks;
+  hooks.watchdog = daemon.watchdog_interval();
+  hooks.alive = [&] { daemon.alive(); };
+  hooks.status = [&](std::string_view state) {
+    daemon.status(summary + ": " + std::string(state));
+  };
+  server.run(daemon.stop_fd(), hooks);
+  daemon.stopping();
+}
+
+}  // namespace
+}  // namespace wdmoe::agent
+
+int main(int argc, char** argv) {
+  return wdmoe::run_daemon("wdmoe-agent",
+                           [&](wdmoe::Daemon& daemon) { wdmoe::agent::run(daemon, argc, argv); });
+}
