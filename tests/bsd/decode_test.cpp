@@ -1,0 +1,235 @@
+#include "bsd/decode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <optional>
+
+#include <doctest/doctest.h>
+
+#include "bsd/model/local_experts.h"
+#include "kernels/expert_backend.h"
+#include "tests/support/local_model.h"
+#include "tests/support/tiny_model.h"
+
+using namespace wdmoe;
+using namespace wdmoe::bsd;
+
+// Counts allocations of this test program, to show that a warm step makes none.
+static std::size_t allocations = 0;
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+namespace {
+
+std::vector<Token> tokens_of(std::size_t count, std::uint32_t seed, std::size_t vocabulary) {
+  std::vector<Token> tokens(count);
+  for (Token& token : tokens) {
+    seed = seed * 1664525u + 1013904223u;
+    token = static_cast<Token>((seed >> 8) % vocabulary);
+  }
+  return tokens;
+}
+
+std::vector<float> rows_of(Matrix<const float> m) {
+  return {m.data, m.data + m.rows * m.cols};
+}
+
+double worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  return worst;
+}
+
+/// Fails the exchange of one layer while `failures` lasts, as a fleet that lost a device does.
+class Flaky final : public ExpertRunner {
+ public:
+  explicit Flaky(ExpertRunner& inner) : inner_(inner) {}
+  const Holders& holders(std::size_t layer) const override {
+    return homeless ? *homeless : inner_.holders(layer);
+  }
+  Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                        Matrix<float> y, StepCosts& costs) override {
+    if (layer == 1 && failures > 0) {
+      --failures;
+      return fail(Code::timeout, "device-3 did not answer");
+    }
+    return inner_.exchange(layer, selection, x, y, costs);
+  }
+  int failures = 0;
+  std::optional<Holders> homeless;
+
+ private:
+  ExpertRunner& inner_;
+};
+
+// Logits here are of order 1 and each is a sum of some hundred f32 products: batching may move them
+// by reordering those sums, a few epsilon (1.2e-7) times sqrt(layers · terms).
+constexpr double kRounding = 2e-5;
+
+}  // namespace
+
+TEST_CASE("decode: chunks, single tokens and neighbours in the batch change nothing but rounding") {
+  for (const std::size_t window : {std::size_t{0}, std::size_t{9}}) {
+    CAPTURE(window);
+    ModelConfig shape = test::TinyModel::default_shape();
+    shape.sliding_window = window;
+    const test::TinyModel files(shape);
+    test::LocalModel model(files.path());
+    const auto prompt = tokens_of(75, 1, shape.vocabulary);
+    const std::vector<float> whole = model.logits(prompt, {75});
+    for (const std::vector<std::size_t>& chunks :
+         {std::vector<std::size_t>{32, 32, 11}, {1, 40, 34}, std::vector<std::size_t>(75, 1)}) {
+      CAPTURE(chunks.size());
+      CHECK(worst_difference(whole, model.logits(prompt, chunks)) < kRounding);
+    }
+
+    // Three sequences of different age in one batch, against each alone.
+    const std::vector<Token> prompts[] = {tokens_of(40, 2, 50), tokens_of(7, 3, 50),
+                                          tokens_of(70, 4, 50)};
+    const std::size_t old[] = {39, 0, 35};  // what the cache holds before the common step
+    std::vector<std::unique_ptr<KvSequence>> caches;
+    std::vector<Slice> batch;
+    for (std::size_t i = 0; i < 3; ++i) {
+      caches.push_back(model.cache().open());
+      REQUIRE(caches[i]->reserve(prompts[i].size()));
+      StepCosts costs;
+      if (old[i] > 0) {
+        const Slice before{caches[i].get(), {prompts[i].data(), old[i]}, Slice::Logits::none};
+        const auto none = model.decoder().step({&before, 1}, costs);
+        REQUIRE(none);
+        CHECK(none->rows == 0);
+      }
+      batch.push_back({caches[i].get(),
+                       {prompts[i].data() + old[i], prompts[i].size() - old[i]},
+                       Slice::Logits::last});
+    }
+    StepCosts costs;
+    const auto together = model.decoder().step({batch.data(), batch.size()}, costs);
+    REQUIRE(together);
+    REQUIRE(together->rows == 3);
+    CHECK(costs.tokens == 1 + 7 + 35);
+    const std::vector<float> got = rows_of(*together);
+    for (std::size_t i = 0; i < 3; ++i) {
+      CAPTURE(i);
+      const auto alone = model.logits(prompts[i], {prompts[i].size()});
+      const auto vocabulary = static_cast<std::ptrdiff_t>(shape.vocabulary);
+      const std::vector<float> last(alone.end() - vocabulary, alone.end());
+      const auto row = got.begin() + static_cast<std::ptrdiff_t>(i) * vocabulary;
+      CHECK(worst_difference(last, {row, row + vocabulary}) < kRounding);
+      CHECK(caches[i]->length() == prompts[i].size());
+    }
+  }
+}
+
+TEST_CASE(
+    "decode: a step that fails in the middle leaves the caches as they were and can be retried") {
+  const test::TinyModel files;
+  test::LocalModel model(files.path());
+  Flaky flaky(model.experts());
+  const auto policy = make_top_k_policy();
+  const auto decoder =
+      Decoder::load(model.checkpoint(), model.config(), model.pool(), flaky, *policy);
+  REQUIRE(decoder);
+  const auto prompt = tokens_of(50, 9, 50);
+  const auto cache = model.cache().open();
+  REQUIRE(cache->reserve(50));
+  const Slice first{cache.get(), {prompt.data(), 20}, Slice::Logits::none};
+  const Slice second{cache.get(), {prompt.data() + 20, 30}, Slice::Logits::all};
+  StepCosts costs;
+  flaky.failures = 1;
+  const auto failed = (*decoder)->step({&first, 1}, costs);
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().code == Code::timeout);
+  CHECK(cache->length() == 0);
+  REQUIRE((*decoder)->step({&first, 1}, costs));
+  flaky.failures = 2;
+  REQUIRE_FALSE((*decoder)->step({&second, 1}, costs));
+  REQUIRE_FALSE((*decoder)->step({&second, 1}, costs));
+  CHECK(cache->length() == 20);
+  const auto after = (*decoder)->step({&second, 1}, costs);
+  REQUIRE(after);
+  const auto undisturbed = model.logits(prompt, {50});
+  CHECK(worst_difference({undisturbed.begin() + 20 * 50, undisturbed.end()}, rows_of(*after)) <
+        kRounding);
+
+  flaky.homeless = Holders{{0}, {}, {}, {}};
+  REQUIRE(cache->reserve(51));
+  const Slice third{cache.get(), {prompt.data(), 1}, Slice::Logits::last};
+  const auto homeless = (*decoder)->step({&third, 1}, costs);
+  REQUIRE_FALSE(homeless);
+  CHECK(homeless.error().code == Code::unavailable);
+  CHECK(homeless.error().text.find("layer 0: no device holds expert") == 0);
+}
+
+TEST_CASE("decode: refuses tokens and positions that the model does not have") {
+  ModelConfig shape = test::TinyModel::default_shape();
+  shape.max_positions = 10;
+  const test::TinyModel files(shape);
+  test::LocalModel model(files.path());
+  const auto cache = model.cache().open();
+  REQUIRE(cache->reserve(32));
+  StepCosts costs;
+  const auto code_of = [&](const std::vector<Token>& tokens) {
+    const Slice slice{cache.get(), {tokens.data(), tokens.size()}, Slice::Logits::last};
+    const auto result = model.decoder().step({&slice, 1}, costs);
+    REQUIRE_FALSE(result);
+    return result.error().code;
+  };
+  CHECK(code_of({1, 50}) == Code::bad_input);
+  CHECK(code_of({}) == Code::bad_input);
+  CHECK(code_of(std::vector<Token>(11, 1)) == Code::limit);
+  CHECK_FALSE(model.decoder().step({}, costs));
+  CHECK(cache->length() == 0);
+}
+
+TEST_CASE("decode: every stage's time is accounted for") {
+  const test::TinyModel files;
+  test::LocalModel model(files.path());
+  const auto prompt = tokens_of(64, 5, 50);
+  const auto cache = model.cache().open();
+  REQUIRE(cache->reserve(64));
+  const Slice slice{cache.get(), {prompt.data(), 64}, Slice::Logits::all};
+  StepCosts costs;
+  REQUIRE(model.decoder().step({&slice, 1}, costs));
+  for (const auto part :
+       {costs.attention, costs.gate, costs.selection, costs.wire_wait, costs.combine, costs.head})
+    CHECK(part.count() > 0);
+  const auto sum = costs.attention + costs.gate + costs.selection + costs.serialise +
+                   costs.wire_wait + costs.combine + costs.head;
+  CHECK(sum <= costs.total);
+  CHECK(costs.tokens == 64);
+}
+
+TEST_CASE("decode: a warm step does not allocate") {
+  const test::TinyModel files;
+  test::LocalModel model(files.path());
+  const auto prompt = tokens_of(64, 6, 50);
+  const auto a = model.cache().open(), b = model.cache().open();
+  REQUIRE(a->reserve(100));
+  REQUIRE(b->reserve(100));
+  StepCosts costs;
+  const Slice warm[] = {{a.get(), {prompt.data(), 40}, Slice::Logits::all},
+                        {b.get(), {prompt.data(), 24}, Slice::Logits::last}};
+  REQUIRE(model.decoder().step({warm, 2}, costs));
+  const Slice next[] = {{a.get(), {prompt.data(), 1}, Slice::Logits::last},
+                        {b.get(), {prompt.data(), 30}, Slice::Logits::last}};
+  REQUIRE(model.decoder().step({next, 2}, costs));  // its kernels' small-batch paths, too
+  const std::size_t before = allocations;
+  const bool stepped = model.decoder().step({next, 2}, costs).has_value();
+  const std::size_t after = allocations;
+  CHECK(stepped);
+  CHECK(after == before);
+}
