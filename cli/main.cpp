@@ -1,0 +1,42 @@
+// `wdmoe`: the operator's tool.  One line per subcommand; each lives in its own file (command.h).
+
+#include <cstdio>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "cli/command.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app("Mixture-of-experts language models whose experts live on wireless devices",
+               "wdmoe");
+  app.set_version_flag("--version", "wdmoe " WDMOE_VERSION);
+  app.require_subcommand(1);
+  wdmoe::cli::Commands commands{app, {}};
+  wdmoe::cli::add_split(commands);
+  wdmoe::cli::add_inspect(commands);
+  wdmoe::cli::add_make_model(commands);
+  wdmoe::cli::add_allocate(commands);
+  CLI11_PARSE(app, argc, argv);
+
+  const auto outcome = commands.chosen();
+  if (outcome) return *outcome;
+  const auto chosen = app.get_subcommands();
+  std::fputs(
+      fmt::format("wdmoe {}: {}\n", chosen.front()->get_name(), outcome.error().text).c_str(),
+      stderr);
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& failure) {  // out of memory, a broken standard stream
+    std::fputs(fmt::format("wdmoe: {}\n", failure.what()).c_str(), stderr);
+    return 1;
+  }
+}
