@@ -58,8 +58,8 @@ struct SelectionInput {
   Latencies latencies = {};
   /// Least kept gate mass (cost.h), mean over the rows, in [0, 1]; negative: the policy's setting.
   double quality = -1;
-  Span<const float> row_quality =
-      {};  ///< [rows] least kept gate mass of each row (a request's own)
+  /// [rows] least kept gate mass of each row: what a request asked for, or empty.
+  Span<const float> row_quality = {};
   const Selection* previous = nullptr;  ///< the last decision for these rows (joint optimisation)
 };
 

@@ -9,7 +9,7 @@ namespace {
 /// Plain top-k: quality exactly as the model was trained, blind to what the devices cost.
 class TopKPolicy final : public SelectionPolicy {
  public:
-  std::string_view name() const override { return "top-k"; }
+  std::string_view name() const override { return "topk"; }
 
   void select(const SelectionInput& input, Selection& selection) override {
     const Matrix<const float>& p = input.probabilities;

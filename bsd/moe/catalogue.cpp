@@ -1,0 +1,70 @@
+#include "bsd/moe/catalogue.h"
+
+#include <array>
+#include <string>
+
+#include "bsd/moe/budget.h"
+#include "bsd/moe/history.h"
+#include "bsd/moe/minmax.h"
+#include "bsd/moe/wlr.h"
+
+namespace wdmoe::bsd {
+namespace {
+
+constexpr double kBudgetQuality = 0.9;
+
+constexpr std::array<PolicyEntry, 6> kPolicies{{
+    {"topk", "the gate's own top-k, as the model was trained"},
+    {"wlr", "the paper's selection by cosine similarity and weight-to-latency ratio"},
+    {"history", "the paper's testbed variant: the slowest device gives up its lowest weights"},
+    {"budget", "drops the lowest gate weights down to the quality budget, blind to latency"},
+    {"beta", "skips experts whose weight is below beta times the row's greatest"},
+    {"minmax", "least waiting latency within the quality budget: drops, replicas, substitutes"},
+}};
+
+Result<void> check(const PolicyOptions& options) {
+  if (!(options.quality <= 1)) {  // NaN fails too
+    return fail(Code::bad_input,
+                "quality must be between 0 and 1 (or negative for the policy's "
+                "default), not " +
+                    std::to_string(options.quality));
+  }
+  if (!(options.beta >= 0 && options.beta <= 1)) {
+    return fail(Code::bad_input,
+                "beta must be between 0 and 1, not " + std::to_string(options.beta));
+  }
+  return {};
+}
+
+}  // namespace
+
+Span<const PolicyEntry> policies() {
+  return {kPolicies.data(), kPolicies.size()};
+}
+
+Result<std::unique_ptr<SelectionPolicy>> make_policy(std::string_view name,
+                                                     const PolicyOptions& options) {
+  WDMOE_TRY(check(options));
+  if (name == "topk") return make_top_k_policy();
+  if (name == "wlr") return std::make_unique<RulePolicy<WlrRule>>("wlr", WlrRule());
+  if (name == "history") {
+    return std::make_unique<RulePolicy<HistoryRule>>("history", HistoryRule());
+  }
+  if (name == "budget") {
+    const double quality = options.quality >= 0 ? options.quality : kBudgetQuality;
+    return std::make_unique<RulePolicy<BudgetRule>>("budget", BudgetRule(quality));
+  }
+  if (name == "beta") {
+    return std::make_unique<RulePolicy<BetaRule>>("beta", BetaRule(options.beta));
+  }
+  if (name == "minmax") return std::make_unique<MinMaxPolicy>(options.quality);
+  std::string known;
+  for (const PolicyEntry& entry : kPolicies) {
+    known += known.empty() ? "" : ", ";
+    known += entry.name;
+  }
+  return fail(Code::not_found, "no selection policy '" + std::string(name.substr(0, 64)) +
+                                   "'; choose one of: " + known);
+}
+
+}  // namespace wdmoe::bsd

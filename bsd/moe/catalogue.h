@@ -1,0 +1,34 @@
+#pragma once
+// The policies by name, for configuration, command lines and the control API.
+
+#include <memory>
+#include <string_view>
+
+#include "bsd/moe/selection.h"
+#include "common/result.h"
+#include "common/span.h"
+
+namespace wdmoe::bsd {
+
+struct PolicyOptions {
+  /// Mean kept gate mass to hold, [0, 1].  Negative: the policy's default (budget: 0.9; minmax: as
+  /// much as wlr keeps on the same input).  SelectionInput::quality goes before it.
+  double quality = -1;
+  double beta =
+      0.3;  ///< `beta` skips experts below this share of the row's greatest weight, [0, 1]
+};
+
+struct PolicyEntry {
+  std::string_view name;
+  std::string_view help;  ///< one line
+};
+
+/// Every policy, in the order of the documentation.
+Span<const PolicyEntry> policies();
+
+/// Errors: not_found for an unknown name (lists the known ones), bad_input for an option out of
+/// range.
+Result<std::unique_ptr<SelectionPolicy>> make_policy(std::string_view name,
+                                                     const PolicyOptions& options = {});
+
+}  // namespace wdmoe::bsd

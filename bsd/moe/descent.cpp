@@ -1,0 +1,279 @@
+#include "bsd/moe/descent.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace wdmoe::bsd {
+namespace {
+
+// Per choice of the gate: moves that a path may take and exits that it may price.  Random cells
+// need about 1 and 4; the bounds end a pathological one, with a valid selection.
+constexpr std::size_t kChangesPerChoice = 8, kLooksPerChoice = 32;
+
+constexpr std::uint64_t bit(std::size_t index) {
+  return std::uint64_t{1} << index;
+}
+
+}  // namespace
+
+bool Descent::dearer(const Entry& a, const Entry& b) {
+  if (a.price != b.price) return a.price > b.price;
+  return a.row != b.row ? a.row > b.row : a.device > b.device;
+}
+
+void Descent::set_up(const Problem& problem, Draft& draft, Loads& loads) {
+  problem_ = &problem;
+  draft_ = &draft;
+  loads_ = &loads;
+  mass_ = draft.total_kept(problem);
+  looks_ = 0;
+  const std::size_t rows = draft.rows(), queues = loads.devices() + 1;
+  if (queues_.size() < queues) queues_.resize(queues);
+  for (std::size_t index = 0; index < queues; ++index) {
+    const bool of_medium = index + 1 == queues;
+    queues_[index].entries.clear();
+    queues_[index].entries.reserve(of_medium ? rows * loads.devices() : rows);
+    queues_[index].ordered = false;
+  }
+  queued_.assign(2 * loads.devices() * rows, 0);
+  changes_.clear();
+  changes_.reserve(kChangesPerChoice * rows * draft.top_k() + 2 * kMaxTopK);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (const Pick& pick : draft.row(row)) {
+      queue_visit(static_cast<std::uint32_t>(row), pick.device);
+    }
+  }
+}
+
+void Descent::run(const Problem& problem, double quality, Draft& draft, Loads& loads) {
+  set_up(problem, draft, loads);
+  const double least_mass = quality * static_cast<double>(draft.rows()) - kMassSlack;
+  double lowest = loads.latency();
+  std::size_t mark = 0;
+  while (step(least_mass)) {
+    const double latency = loads.latency();
+    if (latency >= lowest) continue;  // two bottlenecks: one is relieved, the other still waits
+    lowest = latency;
+    mark = changes_.size();
+  }
+  undo_to(mark);
+}
+
+/// One move along the path; false at its end.
+bool Descent::step(double least_mass) {
+  const std::size_t choices = draft_->rows() * draft_->top_k();
+  if (changes_.size() >= kChangesPerChoice * choices) return false;
+  const std::size_t busiest = loads_->busiest();
+  medium_ = loads_->airtime() >= loads_->busy(busiest);
+  const double latency = loads_->latency();
+  if (!(latency > 0)) return false;
+  Plan plan;
+  std::uint32_t row = 0;
+  Queue& queue = queues_[medium_ ? loads_->devices() : busiest];
+  if (!cheapest_exit(queue, latency, row, plan)) return false;
+  if (plan.loss > 0 && mass_ - plan.loss < least_mass) return false;
+  apply(row, plan);
+  return true;
+}
+
+/// The visit that gives up least per second saved.  Prices grow as devices fill up, so an entry is
+/// priced again when it comes to the front, and goes back if it has become dearer than the next.
+bool Descent::cheapest_exit(Queue& queue, double latency, std::uint32_t& row, Plan& best) {
+  std::vector<Entry>& entries = queue.entries;
+  const std::size_t most_looks = kLooksPerChoice * draft_->rows() * draft_->top_k();
+  if (!queue.ordered) order(queue, latency, best);
+  while (!entries.empty() && looks_ < most_looks) {
+    std::pop_heap(entries.begin(), entries.end(), dearer);
+    Entry& entry = entries.back();
+    row = entry.row;
+    ++looks_;
+    const bool leaves = draft_->visits(entry.row, entry.device) &&
+                        plan_exit(entry.row, entry.device, latency, best);
+    if (leaves) {
+      entry.price = static_cast<float>(best.loss / best.saved);
+      if (entries.size() > 1 && dearer(entry, entries.front())) {
+        std::push_heap(entries.begin(), entries.end(), dearer);
+        continue;
+      }
+    }
+    flag_of(queue, entry.row, entry.device) = 0;
+    entries.pop_back();
+    if (leaves) return true;
+  }
+  return false;
+}
+
+/// Prices every visit of a list and makes it a heap: its device is the bottleneck for the first
+/// time.
+void Descent::order(Queue& queue, double latency, Plan& scratch) {
+  for (Entry& entry : queue.entries) {
+    ++looks_;
+    entry.price = plan_exit(entry.row, entry.device, latency, scratch)
+                      ? static_cast<float>(scratch.loss / scratch.saved)
+                      : std::numeric_limits<float>::max();
+  }
+  std::make_heap(queue.entries.begin(), queue.entries.end(), dearer);
+  queue.ordered = true;
+}
+
+/// The cheapest way for `row` to relieve the bottleneck at `device`; false: there is none.  All its
+/// choices there leave, or, where choices cost of their own, a single one.
+bool Descent::plan_exit(std::size_t row, std::size_t device, double latency, Plan& best) {
+  const Span<const Pick> picks = draft_->row(row);
+  std::uint64_t here = 0;
+  for (std::size_t slot = 0; slot < picks.size(); ++slot) {
+    if (picks[slot].device == device) here |= bit(slot);
+  }
+  bool found = plan_leaving(row, device, here, latency, best);
+  if ((here & (here - 1)) == 0) return found;
+  for (std::size_t slot = 0; slot < picks.size(); ++slot) {
+    if (!(here & bit(slot))) continue;
+    if (!plan_leaving(row, device, bit(slot), latency, single_)) continue;
+    if (found && single_.loss * best.saved >= best.loss * single_.saved) continue;
+    best = single_;
+    found = true;
+  }
+  return found;
+}
+
+/// Plans that `leaving` slots, all on `device`, go; each is replaced by the most probable expert
+/// that another device can take without becoming the bottleneck itself.
+bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving,
+                           double latency, Plan& plan) const {
+  const Span<const Pick> picks = draft_->row(row);
+  plan.leaving = leaving;
+  plan.arrivals = 0;
+  bool keeps_row = false;
+  double freed = 0, gone = 0;
+  std::uint64_t used = 0;
+  std::size_t stay = 0;
+  for (std::size_t slot = 0; slot < picks.size(); ++slot) {
+    if (leaving & bit(slot)) {
+      freed += loads_->per_choice(device, picks[slot].expert);
+      gone += static_cast<double>(picks[slot].probability);
+    } else {
+      used |= bit(picks[slot].rank);
+      keeps_row = keeps_row || picks[slot].device == device;
+      ++stay;
+    }
+  }
+  if (!keeps_row) freed += loads_->to_lose_row(device);
+  plan.air = keeps_row ? 0.0 : -loads_->airtime_of(device);
+  for (std::size_t left = leaving; left != 0; left &= left - 1) {
+    if (!place(row, device, latency, used, plan)) break;
+    gone -= static_cast<double>(plan.arrival[plan.arrivals - 1].probability);
+  }
+  if (stay + plan.arrivals == 0) return false;
+  plan.saved = medium_ ? -plan.air : freed;
+  if (!(plan.saved > 0)) return false;
+  const double top = problem_->ranks.top_mass(row);
+  plan.loss = top > 0 ? gone / top : 0.0;
+  if (plan.loss <= 0) return true;
+  const double floor = problem_->floor_of(row);
+  return floor <= 0 || draft_->kept(*problem_, row) - plan.loss >= floor - kMassSlack;
+}
+
+/// Adds the best arrival that fits below `latency` to `plan`; false: none does.
+bool Descent::place(std::size_t row, std::size_t from, double latency, std::uint64_t& used,
+                    Plan& plan) const {
+  const Ranked* const ranked = problem_->ranks.row(row);
+  const Holders& holders = *problem_->input->holders;
+  for (std::size_t rank = 0; rank < problem_->ranks.width(); ++rank) {
+    if (used & bit(rank)) continue;
+    const std::uint16_t expert = ranked[rank].expert;
+    double earliest = latency, air = 0;
+    std::uint16_t chosen = kNobody;
+    for (const std::uint16_t device : holders[expert]) {
+      if (device == from) continue;
+      bool has_row = false;
+      const double done = done_with(row, device, expert, plan, has_row);
+      const double more_air = has_row ? 0.0 : loads_->airtime_of(device);
+      const double air_after = plan.air + more_air;
+      const bool air_fits = air_after <= 0 || loads_->airtime() + air_after < latency;
+      if (!air_fits || !(done < earliest)) continue;
+      earliest = done;
+      chosen = device;
+      air = more_air;
+    }
+    if (chosen == kNobody) continue;
+    if (medium_ && !(plan.air + air < 0)) continue;
+    used |= bit(rank);
+    plan.air += air;
+    plan.arrival[plan.arrivals++] = {static_cast<std::uint16_t>(rank), expert, chosen,
+                                     ranked[rank].probability};
+    return true;
+  }
+  return false;
+}
+
+/// When `device` would be done with one more choice of `row`, the plan's earlier arrivals included.
+double Descent::done_with(std::size_t row, std::uint16_t device, std::uint16_t expert,
+                          const Plan& plan, bool& has_row) const {
+  double earlier = 0;
+  has_row = draft_->visits(row, device);
+  for (std::size_t index = 0; index < plan.arrivals; ++index) {
+    if (plan.arrival[index].device != device) continue;
+    earlier += loads_->to_add(device, plan.arrival[index].expert, has_row);
+    has_row = true;
+  }
+  return loads_->busy(device) + earlier + loads_->to_add(device, expert, has_row);
+}
+
+void Descent::apply(std::uint32_t row, const Plan& plan) {
+  mass_ -= plan.loss;
+  for (std::size_t slot = draft_->row(row).size(); slot-- > 0;) {
+    if (plan.leaving & bit(slot)) change(row, draft_->row(row)[slot], false);
+  }
+  for (std::size_t index = 0; index < plan.arrivals; ++index) {
+    change(row, plan.arrival[index], true);
+  }
+  for (const Pick& pick : draft_->row(row)) queue_visit(row, pick.device);
+}
+
+void Descent::change(std::uint32_t row, Pick pick, bool add) {
+  changes_.push_back({row, pick, add});
+  edit(*draft_, *loads_, row, pick, add);
+}
+
+void Descent::undo_to(std::size_t mark) {
+  while (changes_.size() > mark) {
+    const Change last = changes_.back();
+    changes_.pop_back();
+    edit(*draft_, *loads_, last.row, last.pick, !last.added);
+  }
+}
+
+std::uint8_t& Descent::flag_of(const Queue& queue, std::uint32_t row, std::uint16_t device) {
+  const std::size_t devices = loads_->devices();
+  const bool of_medium = &queue == &queues_[devices];
+  return queued_[((of_medium ? devices : 0) + device) * draft_->rows() + row];
+}
+
+void Descent::queue_visit(std::uint32_t row, std::uint16_t device) {
+  enter(queues_[device], row, device);
+  if (loads_->has_medium()) enter(queues_[loads_->devices()], row, device);
+}
+
+void Descent::enter(Queue& queue, std::uint32_t row, std::uint16_t device) {
+  std::uint8_t& queued = flag_of(queue, row, device);
+  if (queued) return;
+  queued = 1;
+  // Not priced yet: comes to the front, where it will be.
+  queue.entries.push_back({std::numeric_limits<float>::lowest(), row, device});
+  if (queue.ordered) std::push_heap(queue.entries.begin(), queue.entries.end(), dearer);
+}
+
+void Descent::edit(Draft& draft, Loads& loads, std::size_t row, Pick pick, bool add) {
+  if (add) {
+    loads.add(pick.device, pick.expert, draft.visits(row, pick.device));
+    draft.insert(row, pick);
+    return;
+  }
+  const Span<const Pick> picks = draft.row(row);
+  std::size_t slot = 0;
+  while (picks[slot].rank != pick.rank) ++slot;
+  draft.remove(row, slot);
+  loads.remove(pick.device, pick.expert, draft.visits(row, pick.device));
+}
+
+}  // namespace wdmoe::bsd

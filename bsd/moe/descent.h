@@ -1,0 +1,81 @@
+#pragma once
+// The search inside `minmax`: from the gate's own choice downwards, one move at a time, each the
+// cheapest way (in gate mass per second) to relieve whatever the layer waits for.
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "bsd/moe/draft.h"
+
+namespace wdmoe::bsd {
+
+class Descent {
+ public:
+  /// Lowers the latency of `draft` until nothing helps or the next move would leave the rows with
+  /// less than `quality` kept gate mass on average (or one with less than its floor).  `loads`
+  /// carries the draft on entry and on return.
+  ///
+  /// The moves and their order do not depend on `quality`: a lower one only walks further along
+  /// the same path, on which latency never rises.  Hence monotone by construction.
+  void run(const Problem& problem, double quality, Draft& draft, Loads& loads);
+
+ private:
+  /// Row `row` leaves a device: the slots in `leaving` go, `arrivals` come in their place.
+  struct Plan {
+    double loss = 0;   // kept share of the row given up; negative: gained
+    double saved = 0;  // s of the bottleneck, > 0
+    double air = 0;    // s of airtime added, negative: freed
+    std::uint64_t leaving = 0;
+    std::size_t arrivals = 0;
+    std::array<Pick, kMaxTopK> arrival;
+  };
+  struct Entry {
+    float price;  // loss / saved when last looked at; a lower bound in practice, never relied upon
+    std::uint32_t row;
+    std::uint16_t device;
+  };
+  /// The visits to one bottleneck (a device, or the medium: all of them), cheapest first.
+  struct Queue {
+    std::vector<Entry> entries;
+    bool ordered = false;  // a heap with prices; before its first use just a list
+  };
+  struct Change {
+    std::uint32_t row;
+    Pick pick;
+    bool added;
+  };
+
+  static bool dearer(const Entry& a, const Entry& b);
+  void set_up(const Problem& problem, Draft& draft, Loads& loads);
+  bool step(double least_mass);
+  bool cheapest_exit(Queue& queue, double latency, std::uint32_t& row, Plan& best);
+  void order(Queue& queue, double latency, Plan& scratch);
+  bool plan_exit(std::size_t row, std::size_t device, double latency, Plan& best);
+  bool plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving, double latency,
+                    Plan& plan) const;
+  bool place(std::size_t row, std::size_t from, double latency, std::uint64_t& used,
+             Plan& plan) const;
+  double done_with(std::size_t row, std::uint16_t device, std::uint16_t expert, const Plan& plan,
+                   bool& has_row) const;
+  void apply(std::uint32_t row, const Plan& plan);
+  void change(std::uint32_t row, Pick pick, bool add);
+  void undo_to(std::size_t mark);
+  std::uint8_t& flag_of(const Queue& queue, std::uint32_t row, std::uint16_t device);
+  void queue_visit(std::uint32_t row, std::uint16_t device);
+  void enter(Queue& queue, std::uint32_t row, std::uint16_t device);
+  static void edit(Draft& draft, Loads& loads, std::size_t row, Pick pick, bool add);
+
+  const Problem* problem_ = nullptr;
+  Draft* draft_ = nullptr;
+  Loads* loads_ = nullptr;
+  bool medium_ = false;               // the bottleneck is the shared medium, not a device
+  double mass_ = 0;                   // sum of kept shares
+  std::size_t looks_ = 0;             // exits priced so far; bounds the work
+  std::vector<Queue> queues_;         // [devices + 1], the medium last
+  std::vector<std::uint8_t> queued_;  // [2, devices, rows] has an entry: at its device, the medium
+  Plan single_;
+  std::vector<Change> changes_;  // since the start, to undo the last that did not pay
+};
+
+}  // namespace wdmoe::bsd

@@ -1,0 +1,128 @@
+#include "bsd/moe/minmax.h"
+
+#include <algorithm>
+
+namespace wdmoe::bsd {
+namespace {
+
+constexpr int kRefillPasses = 8;  // random cells need 1 to 3
+
+/// The best expert before `limit` that `row` does not use and that some holder can take without
+/// the layer taking longer than `latency`; in exchange for `instead`, if given.
+bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, std::size_t row,
+               double latency, const Pick* instead, Pick& found) {
+  const Ranked* const ranked = problem.ranks.row(row);
+  const std::size_t limit = instead ? instead->rank : problem.ranks.width();
+  for (std::size_t rank = 0; rank < limit; ++rank) {
+    bool used = false;
+    for (const Pick& pick : draft.row(row)) used = used || pick.rank == rank;
+    if (used) continue;
+    for (const std::uint16_t device : (*problem.input->holders)[ranked[rank].expert]) {
+      const bool has_row = draft.visits(row, device);
+      double more = loads.to_add(device, ranked[rank].expert, has_row);
+      if (instead && instead->device == device) more -= loads.per_choice(device, instead->expert);
+      const double air = has_row ? 0.0 : loads.airtime_of(device);
+      if (loads.busy(device) + more > latency || loads.airtime() + air > latency) continue;
+      found = {static_cast<std::uint16_t>(rank), ranked[rank].expert, device,
+               ranked[rank].probability};
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void MinMaxPolicy::select(const SelectionInput& input, Selection& selection) {
+  problem_.prepare(input);
+  if (problem_.trivial()) return plain_->select(input, selection);
+  draft_.start(problem_);
+  if (problem_.loads.priced() && draft_.rows() > 0) {
+    by_wlr_.start(problem_);
+    wlr_.apply(problem_, by_wlr_);
+    double quality = input.quality >= 0 ? input.quality : quality_;
+    if (quality < 0) {
+      quality = by_wlr_.total_kept(problem_) / static_cast<double>(draft_.rows());
+    }
+    search(quality);
+  }
+  draft_.write(selection);
+}
+
+void MinMaxPolicy::search(double quality) {
+  loads_ = problem_.loads;
+  if (Exhaustive::fits(problem_) && exhaustive_.run(problem_, quality, draft_, loads_)) return;
+
+  loads_.clear();
+  draft_.load(loads_);
+  descent_.run(problem_, quality, draft_, loads_);
+  loads_.clear();  // afresh: the descent's sums carry rounding
+  draft_.load(loads_);
+  double best = loads_.latency();
+  consider(by_wlr_, quality, best);
+  other_.start(problem_);
+  history_.apply(problem_, other_);
+  consider(other_, quality, best);
+  const Selection* const previous = problem_.input->previous;
+  if (previous != nullptr && other_.start_from(problem_, *previous)) {
+    consider(other_, quality, best);
+  }
+  loads_.clear();
+  draft_.load(loads_);
+  refill(best);
+}
+
+bool MinMaxPolicy::meets(const Draft& draft, double quality) const {
+  for (std::size_t row = 0; row < problem_.input->row_quality.size(); ++row) {
+    if (row >= draft.rows()) break;
+    if (draft.kept(problem_, row) < problem_.floor_of(row) - kMassSlack) return false;
+  }
+  const double rows = static_cast<double>(draft.rows());
+  return draft.total_kept(problem_) >= quality * rows - kMassSlack;
+}
+
+void MinMaxPolicy::consider(const Draft& candidate, double quality, double& best) {
+  loads_.clear();
+  candidate.load(loads_);
+  const double latency = loads_.latency();
+  if (latency >= best || !meets(candidate, quality)) return;
+  draft_ = candidate;
+  best = latency;
+}
+
+/// Gives mass back where it costs no latency: adds and upgrades choices on devices that are done
+/// before `latency` anyway.  An upgrade may free room for a row before it, hence several passes.
+void MinMaxPolicy::refill(double latency) {
+  for (int pass = 0; pass < kRefillPasses; ++pass) {
+    bool changed = false;
+    for (std::size_t row = 0; row < draft_.rows(); ++row) {
+      changed = refill_row(row, latency) || changed;
+    }
+    if (!changed) return;
+  }
+}
+
+bool MinMaxPolicy::refill_row(std::size_t row, double latency) {
+  const std::size_t top_k = std::min(draft_.top_k(), problem_.ranks.width());
+  const auto is_full = [&] { return draft_.row(row).size() == top_k; };
+  if (is_full() && draft_.row(row)[top_k - 1].rank + 1u == top_k) return false;  // the gate's own
+  bool changed = false;
+  Pick found{};
+  for (std::size_t slot = draft_.row(row).size(); slot-- > 0;) {
+    const Pick pick = draft_.row(row)[slot];
+    if (!find_room(problem_, draft_, loads_, row, latency, &pick, found)) continue;
+    draft_.remove(row, slot);
+    loads_.remove(pick.device, pick.expert, draft_.visits(row, pick.device));
+    loads_.add(found.device, found.expert, draft_.visits(row, found.device));
+    draft_.insert(row, found);
+    changed = true;
+  }
+  while (!is_full() && find_room(problem_, draft_, loads_, row, latency, nullptr, found)) {
+    loads_.add(found.device, found.expert, draft_.visits(row, found.device));
+    draft_.insert(row, found);
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace wdmoe::bsd
