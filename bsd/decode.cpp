@@ -32,18 +32,6 @@ std::size_t rows_of(Span<const Slice> batch) {
   return rows;
 }
 
-std::size_t wanted_of(const Slice& slice) {
-  switch (slice.logits) {
-    case Slice::Logits::none:
-      return 0;
-    case Slice::Logits::last:
-      return 1;
-    case Slice::Logits::all:
-      return slice.tokens.size();
-  }
-  return 0;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::load(const weights::Checkpoint& checkpoint,
@@ -151,13 +139,13 @@ Matrix<float> Decoder::look_up(Span<const Slice> batch) {
 /// Last norm and LM head, on the wanted rows only.
 Matrix<const float> Decoder::head(Span<const Slice> batch, Matrix<const float> x) {
   std::size_t count = 0;
-  for (const Slice& slice : batch) count += wanted_of(slice);
+  for (const Slice& slice : batch) count += wanted_rows(slice);
   const Matrix<float> wanted = wanted_.matrix(count, config_.hidden);
   const Matrix<float> logits = logits_.matrix(count, config_.vocabulary);
   std::size_t row = 0, next = 0;
   for (const Slice& slice : batch) {
     row += slice.tokens.size();
-    const std::size_t kept = wanted_of(slice);
+    const std::size_t kept = wanted_rows(slice);
     for (std::size_t i = row - kept; i < row; ++i)
       std::copy_n(x.row(i), config_.hidden, wanted.row(next++));
   }

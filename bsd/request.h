@@ -26,15 +26,15 @@ struct Sampling {
 
 struct Request {
   RequestId id = 0;
-  std::vector<Token> prompt;            ///< at least one token
-  std::uint32_t max_tokens = 16;        ///< may be 0: evaluate the prompt only
+  std::vector<Token> prompt;      ///< at least one token
+  std::uint32_t max_tokens = 16;  ///< may be 0: evaluate the prompt only
   Sampling sampling;
-  std::vector<std::string> stop;        ///< none empty
-  bool echo_logprobs = false;           ///< report the prompt's own logprobs (completions' echo)
+  std::vector<std::string> stop;  ///< none empty
+  bool echo_logprobs = false;     ///< report the prompt's own logprobs (completions' echo)
   std::optional<std::uint32_t> top_logprobs;  ///< absent: no logprobs; else how many alternatives
   bool ignore_eos = false;
-  bool all_logits = false;              ///< deliver the logits of every prompt position (checks)
-  bool trace = false;                   ///< deliver per-token costs
+  bool all_logits = false;  ///< deliver the logits of every prompt position (checks)
+  bool trace = false;       ///< deliver per-token costs
 };
 
 struct TokenLogprob {
@@ -45,18 +45,18 @@ struct TokenLogprob {
 
 /// What one forward pass (or the sum of several) cost; see docs/performance.md for the terms.
 struct StepCosts {
-  std::chrono::nanoseconds attention{0};   ///< attention blocks and their norms
+  std::chrono::nanoseconds attention{0};  ///< attention blocks and their norms
   std::chrono::nanoseconds gate{0};
   std::chrono::nanoseconds selection{0};
-  std::chrono::nanoseconds serialise{0};   ///< gathering rows into messages and sending
-  std::chrono::nanoseconds wire_wait{0};   ///< waiting for devices (in-process: computing experts)
-  std::chrono::nanoseconds combine{0};     ///< adding the answers
-  std::chrono::nanoseconds head{0};        ///< embedding, last norm, LM head, sampling
+  std::chrono::nanoseconds serialise{0};  ///< gathering rows into messages and sending
+  std::chrono::nanoseconds wire_wait{0};  ///< waiting for devices (in-process: computing experts)
+  std::chrono::nanoseconds combine{0};    ///< adding the answers
+  std::chrono::nanoseconds head{0};       ///< embedding, last norm, LM head, sampling
   std::chrono::nanoseconds total{0};
   std::uint64_t bytes_sent = 0, bytes_received = 0;  ///< message payloads to and from all agents
-  std::uint64_t round_trips = 0;           ///< layers' exchanges that waited for at least one device
-  std::uint64_t messages = 0;              ///< Dispatches sent
-  std::uint64_t tokens = 0;                ///< rows of the pass, of all sequences
+  std::uint64_t round_trips = 0;  ///< layers' exchanges that waited for at least one device
+  std::uint64_t messages = 0;     ///< Dispatches sent
+  std::uint64_t tokens = 0;       ///< rows of the pass, of all sequences
 
   StepCosts& operator+=(const StepCosts& other);
 };
@@ -66,15 +66,15 @@ enum class FinishReason { none, stop, length, error, cancelled };
 /// One generated token (or the end of the request) on its way to the client.
 struct TokenEvent {
   RequestId id = 0;
-  std::optional<Token> token;         ///< absent on pure end events and for the prompt event
-  std::string text;                   ///< whole UTF-8 characters that became final with this event
+  std::optional<Token> token;  ///< absent on pure end events and for the prompt event
+  std::string text;            ///< whole UTF-8 characters that became final with this event
   std::optional<TokenLogprob> logprob;
   std::vector<TokenLogprob> prompt_logprobs;  ///< once, with echo_logprobs; [0] has no logprob
   std::vector<std::vector<float>> logits;     ///< once, with all_logits: [prompt, vocabulary]
   FinishReason finish = FinishReason::none;
-  std::string error;                  ///< one line, with finish == error
+  std::string error;                                       ///< one line, with finish == error
   std::uint32_t prompt_tokens = 0, completion_tokens = 0;  ///< so far
-  StepCosts costs;                    ///< of the pass that made this token; summed on the last event
+  StepCosts costs;  ///< of the pass that made this token; summed on the last event
 };
 
 /// Called on the engine thread; must not block.

@@ -18,4 +18,17 @@ struct Slice {
   enum class Logits { none, last, all } logits = Logits::last;
 };
 
+/// Rows of logits that a step returns for `slice`.
+inline std::size_t wanted_rows(const Slice& slice) {
+  switch (slice.logits) {
+    case Slice::Logits::none:
+      return 0;
+    case Slice::Logits::last:
+      return 1;
+    case Slice::Logits::all:
+      return slice.tokens.size();
+  }
+  return 0;
+}
+
 }  // namespace wdmoe::bsd

@@ -1,88 +1,81 @@
-// The oracle: tests/golden/models/*, tiny Mixtral checkpoints with what transformers (f32) makes of
-// them.
+// The oracle: logits and greedy continuations of tiny Mixtral checkpoints, from transformers in
+// f32.
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <string>
+#include <cstring>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
+#include "tests/support/golden_models.h"
 #include "tests/support/local_model.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
-using nlohmann::json;
 
 namespace {
 
 constexpr double kMaxLogitError = 2e-3;  // issue 3's bound
 
-std::vector<std::filesystem::path> golden_models() {
-  const char* elsewhere = std::getenv("WDMOE_GOLDEN_MODELS");
-  const std::filesystem::path root =
-      elsewhere != nullptr ? elsewhere : WDMOE_SOURCE_DIR "/tests/golden/models";
-  std::vector<std::filesystem::path> found;
-  if (!std::filesystem::exists(root)) return found;
-  for (const auto& entry : std::filesystem::directory_iterator(root))
-    if (std::filesystem::exists(entry.path() / "golden.json")) found.push_back(entry.path());
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-json read(const std::filesystem::path& path) {
-  return json::parse(std::ifstream(path));
-}
-
-double worst_error(const std::vector<float>& got, const json& expected) {
+double worst_error(const std::vector<float>& got, Tensor expected) {
+  REQUIRE(got.size() == expected.rows * expected.cols);
   double worst = 0;
-  std::size_t i = 0;
-  for (const json& row : expected)
-    for (const json& value : row) {
-      REQUIRE(i < got.size());
-      worst = std::max(worst, std::fabs(static_cast<double>(got[i++]) - value.get<double>()));
-    }
-  REQUIRE(i == got.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    float value = 0;
+    std::memcpy(&value, expected.data + i * sizeof value, sizeof value);
+    const double error = std::fabs(static_cast<double>(got[i]) - static_cast<double>(value));
+    if (!(error <= worst)) worst = error;  // a NaN stays
+  }
   return worst;
+}
+
+std::vector<std::size_t> chunks_of(std::size_t total, std::size_t size) {
+  std::vector<std::size_t> chunks(total / size, size);
+  if (total % size != 0) chunks.push_back(total % size);
+  return chunks;
 }
 
 }  // namespace
 
-TEST_CASE("golden models: there are at least four") {
-  CHECK(golden_models().size() >= 4);
+TEST_CASE("golden models: there are at least four, with long and short prompts") {
+  const auto models = test::golden_models();
+  CHECK(models.size() >= 4);
+  for (const auto& model : models) {
+    CAPTURE(model.path);
+    CHECK(model.prompts.size() >= 5);
+    CHECK(model.prompts.front().tokens.size() == 1);
+    CHECK(model.prompts.back().tokens.size() >= 100);
+  }
 }
 
 TEST_CASE("golden models: prefill, chunks and single tokens give transformers' logits") {
-  for (const auto& path : golden_models()) {
-    CAPTURE(path);
-    const json golden = read(path / "golden.json");
-    const auto ids = golden["ids"].get<std::vector<Token>>();
-    test::LocalModel model(path, 2);
-    const std::size_t third = ids.size() / 3;
-    const double whole = worst_error(model.logits(ids, {ids.size()}), golden["logits"]);
-    const double chunks =
-        worst_error(model.logits(ids, {third, 1, ids.size() - third - 1}), golden["logits"]);
-    const double single =
-        worst_error(model.logits(ids, std::vector<std::size_t>(ids.size(), 1)), golden["logits"]);
-    MESSAGE(path.filename().string() << ": worst |logit error| whole " << whole << ", chunks "
-                                     << chunks << ", single tokens " << single);
-    CHECK(whole <= kMaxLogitError);
-    CHECK(chunks <= kMaxLogitError);
-    CHECK(single <= kMaxLogitError);
+  for (const auto& golden : test::golden_models()) {
+    CAPTURE(golden.path);
+    test::LocalModel model(golden.path, 2);
+    double worst = 0;
+    for (const auto& prompt : golden.prompts) {
+      const std::size_t total = prompt.tokens.size();
+      for (const std::size_t chunk : {total, std::size_t{48}, std::size_t{7}, std::size_t{1}}) {
+        CAPTURE(total);
+        CAPTURE(chunk);
+        const double error =
+            worst_error(model.logits(prompt.tokens, chunks_of(total, chunk)), prompt.logits);
+        CHECK(error <= kMaxLogitError);
+        worst = std::max(worst, error);
+      }
+    }
+    MESSAGE(golden.path.filename().string() << ": worst |logit error| " << worst);
   }
 }
 
 TEST_CASE("golden models: greedy continuations of 64 tokens are transformers'") {
-  for (const auto& path : golden_models()) {
-    CAPTURE(path);
-    const json golden = read(path / "golden.json");
-    const auto expected = golden["greedy"].get<std::vector<Token>>();
-    REQUIRE(expected.size() >= 64);
-    test::LocalModel model(path, 2);
-    CHECK(model.greedy(golden["ids"].get<std::vector<Token>>(), expected.size()) == expected);
+  for (const auto& golden : test::golden_models()) {
+    CAPTURE(golden.path);
+    test::LocalModel model(golden.path, 2);
+    for (const auto& prompt : golden.prompts) {
+      REQUIRE(prompt.greedy.size() >= 64);
+      CHECK(model.greedy(prompt.tokens, prompt.greedy.size()) == prompt.greedy);
+    }
   }
 }
