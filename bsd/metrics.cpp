@@ -1,0 +1,183 @@
+#include "bsd/metrics.h"
+
+#include <chrono>
+#include <initializer_list>
+#include <utility>
+#include <vector>
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace wdmoe::bsd {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+// Seconds.  Decode steps take 1 ms (loopback) to a second (slow air), prompts up to minutes.
+const prometheus::Histogram::BucketBoundaries kTokenBuckets{0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
+                                                            0.1,   0.2,   0.5,   1,    2,    5};
+const prometheus::Histogram::BucketBoundaries kPromptBuckets{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1,
+                                                             2,    5,    10,   30,  60,  120};
+
+double seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+/// A family whose samples are snapshots taken when the page is asked for.
+class Snapshot {
+ public:
+  Snapshot(MetricType type, std::string name, std::string help) {
+    family_.type = type;
+    family_.name = std::move(name);
+    family_.help = std::move(help);
+  }
+  using Labels = std::initializer_list<std::pair<const char*, std::string>>;
+  Snapshot& add(double value, Labels labels = {}) {
+    ClientMetric sample;
+    for (const auto& [name, text] : labels) sample.label.push_back({name, text});
+    (family_.type == MetricType::Counter ? sample.counter.value : sample.gauge.value) = value;
+    family_.metric.push_back(std::move(sample));
+    return *this;
+  }
+  Snapshot& add(std::uint64_t value, Labels labels = {}) {
+    return add(static_cast<double>(value), labels);
+  }
+  void to(std::vector<MetricFamily>& families) { families.push_back(std::move(family_)); }
+
+ private:
+  MetricFamily family_;
+};
+
+Snapshot counter(std::string name, std::string help) {
+  return {MetricType::Counter, std::move(name), std::move(help)};
+}
+Snapshot gauge(std::string name, std::string help) {
+  return {MetricType::Gauge, std::move(name), std::move(help)};
+}
+
+void add_engine(const EngineStats& engine, std::vector<MetricFamily>& families) {
+  gauge("wdmoe_build_info", "Version of this base station.")
+      .add(1.0, {{"version", WDMOE_VERSION}})
+      .to(families);
+  gauge("wdmoe_sequences_running", "Sequences in the batch.")
+      .add(std::uint64_t{engine.running})
+      .to(families);
+  gauge("wdmoe_sequences_waiting", "Requests that wait for a place.")
+      .add(std::uint64_t{engine.waiting})
+      .to(families);
+  gauge("wdmoe_kv_cache_pages", "Pages of the key-value cache.")
+      .add(std::uint64_t{engine.kv_pages_free}, {{"state", "free"}})
+      .add(std::uint64_t{engine.kv_pages_total - engine.kv_pages_free}, {{"state", "used"}})
+      .to(families);
+  counter("wdmoe_steps_total", "Forward passes.")
+      .add(engine.steps, {{"outcome", "ok"}})
+      .add(engine.failed_steps, {{"outcome", "failed"}})
+      .to(families);
+  counter("wdmoe_tokens_total", "Tokens processed.")
+      .add(engine.prompt_tokens, {{"kind", "prompt"}})
+      .add(engine.generated_tokens, {{"kind", "completion"}})
+      .to(families);
+  counter("wdmoe_sequences_ended_total", "Sequences, by how they ended.")
+      .add(engine.stopped, {{"reason", "stop"}})
+      .add(engine.full, {{"reason", "length"}})
+      .add(engine.cancelled, {{"reason", "cancelled"}})
+      .add(engine.failed, {{"reason", "error"}})
+      .to(families);
+  const StepCosts& costs = engine.costs;
+  counter("wdmoe_stage_seconds_total",
+          "Time of all forward passes by stage; wire_wait is the attention waiting latency.")
+      .add(seconds(costs.attention), {{"stage", "attention"}})
+      .add(seconds(costs.gate), {{"stage", "gate"}})
+      .add(seconds(costs.selection), {{"stage", "selection"}})
+      .add(seconds(costs.serialise), {{"stage", "serialise"}})
+      .add(seconds(costs.wire_wait), {{"stage", "wire_wait"}})
+      .add(seconds(costs.combine), {{"stage", "combine"}})
+      .add(seconds(costs.head), {{"stage", "head"}})
+      .to(families);
+  counter("wdmoe_round_trips_total", "Layers that waited for at least one device.")
+      .add(costs.round_trips)
+      .to(families);
+}
+
+void add_fleet(const FleetSnapshot& fleet, std::vector<MetricFamily>& families) {
+  auto up = gauge("wdmoe_device_up", "1 while the agent is connected and welcome.");
+  auto temperature = gauge("wdmoe_device_temperature_celsius", "Last reported; 0: not measured.");
+  auto power = gauge("wdmoe_device_power_watts", "Last reported; 0: not measured.");
+  auto rows = counter("wdmoe_expert_rows_total", "Token rows computed by the agent.");
+  auto bytes = counter("wdmoe_wire_bytes_total", "Message payload to and from the agent.");
+  auto time = counter("wdmoe_dispatch_seconds_total",
+                      "Time of answered Dispatches: queue and compute on the agent's clock, "
+                      "round_trip on ours.");
+  auto dispatches = counter("wdmoe_dispatches_total", "Dispatches, by outcome.");
+  for (const AgentSnapshot& agent : fleet.agents) {
+    const std::string& name = agent.name;
+    up.add(agent.up ? 1.0 : 0.0, {{"device", name}});
+    temperature.add(double{agent.health.temperature_celsius}, {{"device", name}});
+    power.add(double{agent.health.power_watts}, {{"device", name}});
+    rows.add(agent.rows, {{"device", name}});
+    bytes.add(agent.bytes_sent, {{"device", name}, {"direction", "downlink"}})
+        .add(agent.bytes_received, {{"device", name}, {"direction", "uplink"}});
+    time.add(seconds(agent.queue), {{"device", name}, {"stage", "queue"}})
+        .add(seconds(agent.compute), {{"device", name}, {"stage", "compute"}})
+        .add(seconds(agent.round_trip), {{"device", name}, {"stage", "round_trip"}});
+    dispatches.add(agent.dispatches, {{"device", name}, {"outcome", "answered"}})
+        .add(agent.failures, {{"device", name}, {"outcome", "failed"}})
+        .add(agent.late, {{"device", name}, {"outcome", "late"}});
+  }
+  for (Snapshot* family : {&up, &temperature, &power, &rows, &bytes, &time, &dispatches})
+    family->to(families);
+  counter("wdmoe_frames_refused_total", "Frames that were malformed or beyond the limits.")
+      .add(fleet.frames_refused)
+      .to(families);
+  counter("wdmoe_hellos_refused_total", "Agents that were turned away.")
+      .add(fleet.hellos_refused)
+      .to(families);
+}
+
+}  // namespace
+
+struct Metrics::Instruments {
+  prometheus::Registry registry;
+  prometheus::Family<prometheus::Counter>& requests =
+      prometheus::BuildCounter()
+          .Name("wdmoe_requests_total")
+          .Help("Completion requests by HTTP status; 499: the client went away.")
+          .Register(registry);
+  prometheus::Histogram& first_token = prometheus::BuildHistogram()
+                                           .Name("wdmoe_time_to_first_token_seconds")
+                                           .Help("From accepting a request to its first token.")
+                                           .Register(registry)
+                                           .Add({}, kPromptBuckets);
+  prometheus::Histogram& inter_token = prometheus::BuildHistogram()
+                                           .Name("wdmoe_inter_token_seconds")
+                                           .Help("Between two tokens of one sequence.")
+                                           .Register(registry)
+                                           .Add({}, kTokenBuckets);
+};
+
+Metrics::Metrics() : instruments_(std::make_unique<Instruments>()) {}
+Metrics::~Metrics() = default;
+
+void Metrics::count_request(unsigned http_status) {
+  instruments_->requests.Add({{"code", std::to_string(http_status)}}).Increment();
+}
+void Metrics::observe_first_token(double s) {
+  instruments_->first_token.Observe(s);
+}
+void Metrics::observe_inter_token(double s) {
+  instruments_->inter_token.Observe(s);
+}
+
+std::string Metrics::text(const EngineStats& engine, const FleetSnapshot* fleet) const {
+  auto families = instruments_->registry.Collect();
+  add_engine(engine, families);
+  if (fleet != nullptr) add_fleet(*fleet, families);
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace wdmoe::bsd
