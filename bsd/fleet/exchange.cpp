@@ -1,0 +1,224 @@
+// Fleet::exchange: one layer's rows out to the devices that were chosen, and their sums back.
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include <sched.h>
+
+#include "bsd/fleet/fleet.h"
+#include "common/check.h"
+#include "kernels/ops.h"
+
+namespace wdmoe::bsd {
+namespace {
+
+/// to[i] += from[i]; false if any of `from` is infinite or no number.
+bool add_finite(const float* from, std::size_t count, float* to) {
+  std::uint32_t worst = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &from[i], sizeof bits);
+    worst = std::max(worst, bits & 0x7f800000u);
+    to[i] += from[i];
+  }
+  return worst != 0x7f800000u;
+}
+
+/// Rows `rows` of x into the outgoing frame; false if a finite value does not fit f16.
+bool gather_rows(Matrix<const float> x, Span<const std::uint32_t> rows, MutableTensor out) {
+  bool fits = true;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    fits = kernels::to_wire(x.slice_rows(rows[i], 1), {out.row(i), out.dtype, 1, out.cols}) && fits;
+  return fits;
+}
+
+}  // namespace
+
+Result<void> Fleet::exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                             Matrix<float> y, StepCosts& costs) {
+  WDMOE_CHECK(x.rows == y.rows && x.cols == model_.hidden && y.cols == model_.hidden);
+  WDMOE_CHECK(layer < model_.layers);
+  error_.reset();
+  combined_ = 0;
+  WDMOE_TRY(cut_by_device(selection, roster_.devices().size(), parcels_));
+  auto result = send_all(layer, x, costs);
+  if (result) {
+    for (std::size_t row = 0; row < y.rows; ++row) std::fill_n(y.row(row), y.cols, 0.0f);
+    result = gather(layer, y, costs);
+  }
+  for (Pending& pending : pending_) pending.id = 0;  // answers that still come are late
+  return result;
+}
+
+Result<void> Fleet::send_all(std::size_t layer, Matrix<const float> x, StepCosts& costs) {
+  const Instant started = clock_.now();
+  // The largest parcel takes longest out there: it goes first.
+  send_order_.assign(parcels_.active.begin(), parcels_.active.end());
+  std::sort(send_order_.begin(), send_order_.end(), [&](Index a, Index b) {
+    const auto rows = [&](Index device) { return parcels_.of_device[device].rows.size(); };
+    return rows(a) != rows(b) ? rows(a) > rows(b) : a < b;
+  });
+  for (const Index device : send_order_) {
+    const Device& to = roster_.devices()[device];
+    if (!to.up()) return fail(Code::unavailable, "agent " + to.hello.name + " is down");
+    const std::size_t rows = parcels_.of_device[device].rows.size();
+    if (rows > to.hello.max_rows)
+      return fail(Code::limit, "agent " + to.hello.name + " takes at most " +
+                                   std::to_string(to.hello.max_rows) + " rows a message, not " +
+                                   std::to_string(rows) + ": lower prefill_chunk");
+    const Bytes frame = encode(device, layer, x);
+    Pending& pending = pending_[device];
+    pending.answered = false;
+    pending.sent = clock_.now();
+    pending.bytes_sent = frame.size();
+    const wire::Sent sent = router_->send(to.peer, frame);
+    if (sent == wire::Sent::gone) drop(device, "connection lost");
+    if (sent != wire::Sent::ok)
+      return fail(Code::unavailable, "agent " + to.hello.name + " cannot be reached");
+    costs.bytes_sent += frame.size();
+    ++costs.messages;
+  }
+  if (!send_order_.empty()) ++costs.round_trips;
+  costs.serialise += clock_.now() - started;
+  return {};
+}
+
+Bytes Fleet::encode(Index device, std::size_t layer, Matrix<const float> x) {
+  const Parcel& parcel = parcels_.of_device[device];
+  const std::size_t rows = parcel.rows.size();
+  if (!gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, options_.wire)))
+    // Rare: an activation beyond 65504.  Every agent reads f32.
+    gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, DType::f32));
+  pending_[device].id = next_id_++;
+  return encoder_.finish_dispatch(pending_[device].id, static_cast<std::uint16_t>(layer),
+                                  options_.wire, parcel.assignments);
+}
+
+Result<void> Fleet::gather(std::size_t layer, Matrix<float> y, StepCosts& costs) {
+  const Instant started = clock_.now();
+  const Instant deadline = started + options_.deadline;
+  Nanoseconds combining{0};
+  while (!error_ && combined_ < parcels_.active.size()) {
+    if (receive_spinning()) {
+      const Instant received = clock_.now();
+      const std::size_t bytes = incoming_.frame.bytes().size();
+      take_message();
+      combine_ready(y);
+      costs.bytes_received += bytes;
+      combining += clock_.now() - received;
+    } else if (clock_.now() >= deadline) {
+      error_ = timed_out(layer);
+    } else {
+      sleep(deadline, {});
+      keep_house();
+    }
+  }
+  costs.combine += combining;
+  costs.wire_wait += clock_.now() - started - combining;
+  if (!error_) return {};
+  if (error_->code == Code::timeout)
+    for (const Index device : parcels_.active)  // it hangs: no work until it says Hello again
+      if (is_pending(device)) drop(device, "no answer");
+  return tl::unexpected<Error>(*error_);
+}
+
+/// A frame into incoming_; looks again and again for a while, giving the core away between looks,
+/// because an answer often comes within the time that a sleep and a wake-up would cost.
+bool Fleet::receive_spinning() {
+  if (router_->receive(incoming_)) return true;
+  const Instant until = clock_.now() + options_.spin;
+  while (clock_.now() < until) {
+    ::sched_yield();
+    if (router_->receive(incoming_)) return true;
+  }
+  return false;
+}
+
+bool Fleet::is_pending(Index device) const {
+  return device < pending_.size() && pending_[device].id != 0 && !pending_[device].answered;
+}
+
+Error Fleet::timed_out(std::size_t layer) const {
+  std::string names;
+  for (const Index device : parcels_.active)
+    if (is_pending(device)) names += (names.empty() ? "" : ", ") + name_of(device);
+  return {Code::timeout, "no answer within " + std::to_string(options_.deadline.count()) +
+                             " ms for layer " + std::to_string(layer) + " from agent " + names};
+}
+
+void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
+  const auto is_ours = [&] {
+    return result.id == pending_[device].id ||
+           (result.id == 0 && result.status != wire::Status::ok);
+  };
+  if (!is_pending(device) || !is_ours()) {  // of a step that was given up
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++stats_.agents[device].late;
+    return;
+  }
+  if (result.status != wire::Status::ok) {
+    fail_exchange(device, Code::unavailable,
+                  "refused: " + std::string(wire::name_of(result.status)) + ": " +
+                      std::string(result.message));
+    if (result.status == wire::Status::not_ready) drop(device, "not ready");
+    return;
+  }
+  if (result.rows.rows != parcels_.of_device[device].rows.size() ||
+      result.rows.cols != model_.hidden)
+    return fail_exchange(device, Code::bad_input, "answered with rows of another shape");
+  Pending& pending = pending_[device];
+  pending.answered = true;
+  pending.result = result;
+  std::swap(pending.frame, incoming_.frame);  // the views move along with their memory
+  count_answer(device, clock_.now());
+}
+
+void Fleet::count_answer(Index device, Instant now) {
+  const Pending& pending = pending_[device];
+  const Parcel& parcel = parcels_.of_device[device];
+  const std::lock_guard<std::mutex> lock(mutex_);
+  AgentSnapshot& agent = stats_.agents[device];
+  ++agent.dispatches;
+  agent.rows += parcel.rows.size();
+  agent.assignments += parcel.assignments.size();
+  agent.bytes_sent += pending.bytes_sent;
+  agent.bytes_received += pending.frame.bytes().size();
+  agent.queue += microseconds(pending.result.timings.queue_us);
+  agent.compute += microseconds(pending.result.timings.compute_us);
+  agent.total += microseconds(pending.result.timings.total_us);
+  agent.round_trip += now - pending.sent;
+  agent.health = pending.result.health;
+}
+
+/// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum
+/// is the same each time.
+void Fleet::combine_ready(Matrix<float> y) {
+  while (!error_ && combined_ < parcels_.active.size()) {
+    const Index device = parcels_.active[combined_];
+    if (!pending_[device].answered) return;
+    if (!add_answer(device, y))
+      return fail_exchange(device, Code::bad_input, "answered with values that are not finite");
+    ++combined_;
+  }
+}
+
+bool Fleet::add_answer(Index device, Matrix<float> y) {
+  const Tensor& rows = pending_[device].result.rows;
+  if (scratch_.size() < rows.rows * rows.cols) scratch_.resize(rows.rows * rows.cols);
+  const Matrix<float> answer(scratch_.data(), rows.rows, rows.cols);
+  kernels::from_wire(rows, answer);
+  bool finite = true;
+  const auto& to = parcels_.of_device[device].rows;
+  for (std::size_t i = 0; i < rows.rows; ++i)
+    finite = add_finite(answer.row(i), rows.cols, y.row(to[i])) && finite;
+  return finite;
+}
+
+void Fleet::fail_exchange(Index device, Code code, const std::string& why) {
+  if (!error_) error_ = Error{code, "agent " + name_of(device) + " " + why};
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++stats_.agents[device].failures;
+}
+
+}  // namespace wdmoe::bsd

@@ -1,0 +1,159 @@
+#pragma once
+// The agents, as the decoder sees them: an ExpertRunner over the air.  Owns the ROUTER socket and
+// lives on the engine thread; only snapshot() may be called from others.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bsd/fleet/parcels.h"
+#include "bsd/fleet/roster.h"
+#include "bsd/moe/expert_runner.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "wire/messages.h"
+#include "wire/socket.h"
+
+namespace wdmoe::bsd {
+
+struct FleetOptions {
+  std::string endpoint;
+  std::optional<wire::ServerKeys> keys;  ///< wire::server_keys(); none: no authentication
+  DType wire = DType::f16;               ///< of rows on the air, both ways
+  milliseconds deadline{10'000};         ///< a layer's answers
+  milliseconds heartbeat{1'000};
+  microseconds spin{50};  ///< poll for answers this long before sleeping
+  wire::SocketOptions socket;
+};
+
+/// One agent's life so far, for /metrics and /wdmoe/v1/agents.  Sums since the daemon started.
+struct AgentSnapshot {
+  std::string name, software, backend;
+  bool up = false;
+  std::uint32_t experts = 0;
+  std::uint64_t memory_bytes = 0, weights_bytes = 0;
+  std::uint64_t joins = 0;
+  std::uint64_t dispatches = 0, rows = 0, assignments = 0;  ///< answered well
+  std::uint64_t failures = 0;  ///< refusals, timeouts, lost connections, bad answers
+  std::uint64_t late = 0;      ///< answers nobody waited for any more
+  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  microseconds queue{0}, compute{0}, total{0};  ///< as the agent measured them
+  Nanoseconds round_trip{0};                    ///< from sending to receiving, here
+  wire::Health health;                          ///< the last reported
+};
+
+struct FleetSnapshot {
+  std::vector<AgentSnapshot> agents;  ///< in the order they first joined; device index of a Choice
+  bool complete = false;
+  std::string missing;
+  std::uint64_t frames_refused = 0, hellos_refused = 0;
+};
+
+class Fleet final : public ExpertRunner {
+ public:
+  /// Listens.  `context` and `clock` outlive the fleet.  Errors: a port that is taken, a bad
+  /// endpoint.
+  static Result<std::unique_ptr<Fleet>> open(const wire::Context& context, FleetOptions options,
+                                             ModelFacts model, const Clock& clock);
+  ~Fleet() override;
+
+  const Holders& holders(std::size_t layer) const override { return roster_.holders(layer); }
+
+  /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
+  /// timeout, bad_input (an answer malformed, of a wrong shape or not finite).  An agent that timed
+  /// out or lost its connection is dropped until it says Hello again.  y is undefined after an
+  /// error. Does not allocate once it has seen a batch as large.
+  Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                        Matrix<float> y, StepCosts& costs) override;
+
+  /// Between steps: lets agents in and out, answers pings, until `timeout` is over or one of
+  /// `wake_fds` (at most 8) is readable; true in that case.  Timeout 0: whatever waits now.
+  bool service(Nanoseconds timeout, Span<const int> wake_fds);
+
+  bool complete() const { return roster_.complete(); }
+  std::string missing() const { return roster_.missing(); }
+  const Roster& roster() const { return roster_; }
+  const std::string& endpoint() const { return router_->endpoint(); }
+
+  /// Tells every agent that this base station leaves on purpose.
+  void say_goodbye();
+
+  FleetSnapshot snapshot() const;  ///< callable from any thread
+
+ private:
+  using Index = Roster::Index;
+
+  /// One Dispatch under way; id 0: none.
+  struct Pending {
+    std::uint64_t id = 0;
+    Instant sent{};
+    std::size_t bytes_sent = 0;
+    bool answered = false;
+    wire::Frame frame;          // the answer, as received
+    wire::ExpertResult result;  // views into it
+  };
+  struct Pulse {
+    Instant heard{}, pinged{};
+  };
+
+  Fleet(std::unique_ptr<wire::Router> router, FleetOptions options, ModelFacts model,
+        const Clock& clock);
+
+  // exchange.cpp
+  Result<void> send_all(std::size_t layer, Matrix<const float> x, StepCosts& costs);
+  Bytes encode(Index device, std::size_t layer, Matrix<const float> x);
+  Result<void> gather(std::size_t layer, Matrix<float> y, StepCosts& costs);
+  bool receive_spinning();
+  Error timed_out(std::size_t layer) const;
+  bool is_pending(Index device) const;
+  void take_answer(Index device, const wire::ExpertResult& result);
+  void count_answer(Index device, Instant now);
+  void combine_ready(Matrix<float> y);
+  bool add_answer(Index device, Matrix<float> y);
+  void fail_exchange(Index device, Code code, const std::string& why);
+
+  // fleet.cpp
+  void take_message();  // incoming_
+  void take_stranger(const wire::Message& message);
+  void greet(const wire::Hello& hello);
+  void welcome(Index device, const Roster::Verdict& verdict);
+  void keep_house();
+  void watch_links();
+  void probe_links(Instant now);
+  void beat_hearts(Instant now);
+  bool sleep(Instant until, Span<const int> wake_fds);
+  void drop(Index device, const char* why);
+  void send_to(const std::string& peer, Bytes frame);
+  void publish_roster();
+  const std::string& name_of(Index device) const { return roster_.devices()[device].hello.name; }
+
+  std::unique_ptr<wire::Router> router_;
+  FleetOptions options_;
+  ModelFacts model_;
+  const Clock& clock_;
+  Roster roster_;
+  wire::Encoder encoder_;
+  wire::Incoming incoming_;
+
+  Parcels parcels_;
+  std::vector<Pending> pending_;   // [devices]
+  std::vector<Index> send_order_;  // parcels_.active, most rows first
+  std::size_t combined_ = 0;       // of parcels_.active, in that order
+  std::optional<Error> error_;     // the first of this exchange
+  std::vector<float> scratch_;     // [rows, hidden] of one answer
+  std::uint64_t next_id_, pings_ = 0;
+
+  std::vector<Pulse> pulses_;  // [devices]
+  Instant last_beat_{};
+  int probes_left_ = 0;  // after a disconnect: who is gone?
+  Instant next_probe_{};
+  log::RateLimit bad_frames_{milliseconds(10'000)}, bad_keys_{milliseconds(10'000)};
+
+  mutable std::mutex mutex_;
+  FleetSnapshot stats_;  // guarded by mutex_; agents[device]
+};
+
+}  // namespace wdmoe::bsd
