@@ -14,6 +14,9 @@ namespace wdmoe::kernels {
 
 /// y[rows, out] = x[rows, in] · weightᵀ, weight [out, in] f32/f16/bf16.  Few rows take the
 /// matrix-vector path, many the packed matrix-matrix path.  y must not overlap x.
+/// Bits: the same for any number of threads.  Not for any number of rows: the two paths, and row
+/// counts within the matrix-vector path, add in different orders, so a row computed alone may
+/// differ from the same row among 512 in its last bits.
 void linear(ThreadPool& pool, Tensor weight, Matrix<const float> x, Matrix<float> y);
 
 /// As linear(), but y += x · weightᵀ (residual connections).

@@ -1,0 +1,232 @@
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "kernels/expert_backend.h"
+#include "kernels/reference.h"
+#include "kernels/thread_pool.h"
+#include "tests/kernels/kernel_cases.h"
+
+using namespace wdmoe;
+using namespace wdmoe::kernels;
+
+namespace {
+
+/// Experts with weights about 1/sqrt(inputs), so that results stay near 1 whatever the shape.
+class Experts {
+ public:
+  Experts(std::size_t count, std::size_t hidden, std::size_t ffn, DType dtype)
+      : random_(41), hidden_(hidden) {
+    for (std::size_t expert = 0; expert < count; ++expert)
+      all_.push_back(
+          {tensor(ffn, hidden, dtype), tensor(ffn, hidden, dtype), tensor(hidden, ffn, dtype)});
+  }
+  void load_into(ExpertBackend& backend) const {
+    for (std::size_t expert = 0; expert < all_.size(); ++expert)
+      CHECK(backend.load(all_[expert]).value() == expert);
+  }
+  const ExpertWeights& operator[](std::size_t expert) const { return all_[expert]; }
+  std::size_t hidden() const { return hidden_; }
+  std::mt19937& random() { return random_; }
+
+ private:
+  Tensor tensor(std::size_t rows, std::size_t cols, DType dtype) {
+    std::vector<float> values = random_floats(rows * cols, random_);
+    const float scale = std::sqrt(3.0f / static_cast<float>(cols));
+    for (float& value : values) value *= scale;
+    bytes_.emplace_back(1 + rows * cols * bytes_of(dtype));  // odd addresses
+    reference::to_wire({values.data(), rows, cols}, {bytes_.back().data() + 1, dtype, rows, cols});
+    return {bytes_.back().data() + 1, dtype, rows, cols};
+  }
+
+  std::mt19937 random_;
+  std::deque<std::vector<std::byte>> bytes_;
+  std::vector<ExpertWeights> all_;
+  std::size_t hidden_;
+};
+
+/// Rows and their experts: each row of `rows` visits `top` experts.
+struct Routing {
+  std::vector<std::vector<RowWeight>> rows;
+  std::vector<ExpertWork> work;
+
+  Routing(std::size_t experts, std::size_t count, std::size_t top) : rows(experts) {
+    for (std::uint32_t row = 0; row < count; ++row)
+      for (std::size_t choice = 0; choice < top; ++choice)
+        rows[(row * 3 + choice) % experts].push_back(
+            {row, 0.25f + 0.5f * static_cast<float>(choice)});
+    for (std::uint32_t expert = 0; expert < experts; ++expert)
+      if (!rows[expert].empty())
+        work.push_back({expert, {rows[expert].data(), rows[expert].size()}});
+  }
+  Span<const ExpertWork> span() const { return {work.data(), work.size()}; }
+};
+
+struct Case {
+  std::size_t experts, hidden, ffn, rows, top;
+  DType dtype;
+};
+
+/// Worst error in units of the bound.
+///
+/// Rounding errors of a sum of n terms behave like a random walk, about sqrt(n)·eps of the terms'
+/// size (Higham & Mary 2019); SiLU and the products add a few more.  An output is a sum of ffn
+/// terms, each a weight below sqrt(3/ffn) times an inner value below 4: at most 4·sqrt(3·ffn) in
+/// size.  `top` of them are added with weights below 1.
+double worst_of(ThreadPool& pool, const Case& c) {
+  Experts experts(c.experts, c.hidden, c.ffn, c.dtype);
+  const auto cpu = make_cpu_backend(pool);
+  const auto plain = make_reference_backend();
+  experts.load_into(*cpu);
+  experts.load_into(*plain);
+  const OwnedTensor in(c.rows, c.hidden, DType::f32, 1, experts.random());
+  const Routing routing(c.experts, c.rows, c.top);
+  OwnedTensor actual(c.rows, c.hidden, DType::f32, 3, experts.random());
+  OwnedTensor expected(c.rows, c.hidden, DType::f32, 0, experts.random());
+  bool overflowed = true;
+  CHECK(cpu->run(routing.span(), in.view(), actual.writable(), overflowed));
+  CHECK_FALSE(overflowed);
+  CHECK(plain->run(routing.span(), in.view(), expected.writable(), overflowed));
+
+  const auto hidden = static_cast<double>(c.hidden), ffn = static_cast<double>(c.ffn);
+  const double bound = static_cast<double>(c.top) * 4 * std::sqrt(3 * ffn) *
+                       (std::sqrt(hidden) + std::sqrt(ffn) + 16) * kEpsilon;
+  WorstError worst;
+  for (std::size_t row = 0; row < c.rows; ++row)
+    for (std::size_t col = 0; col < c.hidden; ++col)
+      worst.see(static_cast<double>(reference::element(actual.view(), row, col)),
+                static_cast<double>(reference::element(expected.view(), row, col)), bound);
+  return worst.ratio();
+}
+
+}  // namespace
+
+TEST_CASE("cpu backend: equals the reference for decode, batches and prefill") {
+  ThreadPool pool(2);
+  const Case cases[] = {
+      {8, 64, 96, 1, 2, DType::f16},    {8, 64, 96, 4, 2, DType::bf16},
+      {3, 36, 50, 5, 1, DType::f32},    {3, 36, 50, 40, 2, DType::f16},
+      {1, 1, 1, 3, 1, DType::f32},      {2, 17, 33, 9, 2, DType::bf16},
+      {4, 128, 300, 70, 2, DType::f16}, {2, 16, 24, 700, 1, DType::bf16},
+      {8, 64, 96, 12, 2, DType::f32},
+  };
+  for_each_target([&](const char* target) {
+    double worst = 0;
+    for (const Case& c : cases) {
+      CAPTURE(target);
+      CAPTURE(c.hidden);
+      CAPTURE(c.rows);
+      const double ratio = worst_of(pool, c);
+      CHECK(ratio <= 1);
+      worst = std::fmax(worst, ratio);
+    }
+    MESSAGE(std::string(target) << ": worst error " << worst << " of the bound");
+  });
+}
+
+TEST_CASE("cpu backend: rows that nobody names become zero, also without any work") {
+  ThreadPool pool(1);
+  Experts experts(2, 20, 12, DType::f16);
+  const auto cpu = make_cpu_backend(pool);
+  experts.load_into(*cpu);
+  const OwnedTensor in(4, 20, DType::f16, 1, experts.random());
+  OwnedTensor out(4, 20, DType::f16, 1, experts.random());
+  const RowWeight row{2, 0.5f};
+  const ExpertWork work{1, {&row, 1}};
+  bool overflowed = true;
+  CHECK(cpu->run({&work, 1}, in.view(), out.writable(), overflowed));
+  for (std::size_t r = 0; r < 4; ++r)
+    for (std::size_t col = 0; col < 20; ++col)
+      CHECK((reference::element(out.view(), r, col) == 0) == (r != 2));
+  CHECK(cpu->run({}, in.view(), out.writable(), overflowed));
+  for (std::size_t col = 0; col < 20; ++col) CHECK(reference::element(out.view(), 2, col) == 0);
+  CHECK_FALSE(overflowed);
+}
+
+TEST_CASE("cpu backend: tells when a finite sum does not fit f16, and forgets it again") {
+  ThreadPool pool(1);
+  Experts experts(1, 16, 16, DType::f32);
+  const auto cpu = make_cpu_backend(pool);
+  experts.load_into(*cpu);
+  const OwnedTensor in(1, 16, DType::f32, 0, experts.random());
+  OwnedTensor half(1, 16, DType::f16, 1, experts.random());
+  OwnedTensor full(1, 16, DType::f32, 1, experts.random());
+  const RowWeight huge{0, 1e9f}, usual{0, 1.0f};
+  const ExpertWork too_large{0, {&huge, 1}}, fine{0, {&usual, 1}};
+  bool overflowed = false;
+  CHECK(cpu->run({&too_large, 1}, in.view(), half.writable(), overflowed));
+  CHECK(overflowed);
+  CHECK(cpu->run({&too_large, 1}, in.view(), full.writable(), overflowed));
+  CHECK_FALSE(overflowed);
+  overflowed = true;
+  CHECK(cpu->run({&fine, 1}, in.view(), half.writable(), overflowed));
+  CHECK_FALSE(overflowed);
+}
+
+TEST_CASE("cpu backend: the number of threads does not change a bit of the result") {
+  Experts experts(4, 96, 70, DType::bf16);
+  const OwnedTensor in(30, 96, DType::bf16, 1, experts.random());
+  const Routing routing(4, 30, 2);
+  std::vector<std::byte> first(30 * 96 * 4);
+  for (const std::size_t threads : {1u, 2u, 4u}) {
+    ThreadPool pool(threads);
+    const auto cpu = make_cpu_backend(pool);
+    experts.load_into(*cpu);
+    std::vector<std::byte> out(first.size());
+    bool overflowed = false;
+    CHECK(cpu->run(routing.span(), in.view(), {out.data(), DType::f32, 30, 96}, overflowed));
+    if (threads == 1) first = out;
+    CHECK(out == first);
+  }
+}
+
+TEST_CASE("backends: refuse what does not fit, naming it") {
+  ThreadPool pool(1);
+  Experts experts(1, 16, 24, DType::f16), wider(1, 32, 24, DType::f16);
+  for (const bool plain : {false, true}) {
+    const auto backend = plain ? make_reference_backend() : make_cpu_backend(pool);
+    CHECK(backend->name() == (plain ? "reference" : "cpu"));
+    experts.load_into(*backend);
+    const auto text_of = [](const auto& result) {
+      return result ? std::string("accepted") : result.error().text;
+    };
+    CHECK(text_of(backend->load(wider[0])) ==
+          "expert has hidden size 32: expected 16 as the experts loaded before");
+    ExpertWeights broken = experts[0];
+    broken.up.rows = 23;
+    CHECK(text_of(backend->load(broken)) ==
+          "expert up is [23, 16]: expected the shape of gate, [24, 16]");
+    broken = experts[0];
+    broken.down.cols = 25;
+    CHECK(text_of(backend->load(broken)) ==
+          "expert down is [16, 25]: expected gate's shape transposed, [16, 24]");
+    broken = experts[0];
+    broken.gate.cols = std::size_t{1} << 40;
+    CHECK_FALSE(backend->load(broken));
+
+    const OwnedTensor in(2, 16, DType::f16, 0, experts.random());
+    OwnedTensor out(2, 16, DType::f16, 0, experts.random());
+    bool overflowed = false;
+    const RowWeight row{2, 1.0f};
+    const ExpertWork beyond{0, {&row, 1}}, stranger{7, {}};
+    CHECK(text_of(backend->run({&beyond, 1}, in.view(), out.writable(), overflowed)) ==
+          "expert input row 2: expected less than 2");
+    CHECK(text_of(backend->run({&stranger, 1}, in.view(), out.writable(), overflowed)) ==
+          "expert handle 7: expected less than the 1 loaded");
+    CHECK(text_of(backend->run({}, wider[0].gate, out.writable(), overflowed)) ==
+          "expert output is [2, 16]: expected the shape of the input, [24, 32]");
+  }
+}
+
+TEST_CASE("cpu backend: refuses a reservation that no machine can hold") {
+  ThreadPool pool(1);
+  Experts experts(1, 16, 24, DType::f16);
+  const auto cpu = make_cpu_backend(pool);
+  experts.load_into(*cpu);
+  const auto refused = cpu->reserve(std::size_t{1} << 40, std::size_t{1} << 40);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::limit);
+}
