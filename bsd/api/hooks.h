@@ -1,0 +1,50 @@
+#pragma once
+// What the HTTP API needs from the rest of the base station: a few functions, so that it knows neither
+// engine nor fleet.  All are called on the io thread and must not block.
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bsd/request.h"
+#include "common/result.h"
+
+namespace wdmoe::bsd::api {
+
+struct Health {
+  bool ready = false;
+  std::vector<std::string> missing;  ///< one line for each thing that is not there, "layer 3 expert 1"
+};
+
+struct Hooks {
+  /// Hands a request to the engine; its id is unique.  The sink may be called on any thread and its
+  /// last event has a finish.  busy -> 429, unavailable -> 503, limit and bad_input -> 400.
+  std::function<Result<void>(Request, EventSink)> submit;
+  std::function<void(RequestId)> cancel;  ///< the client went away; unknown ids are ignored
+  std::function<Health()> health;
+  std::function<std::string()> metrics;  ///< Prometheus text
+  std::function<std::string()> agents;   ///< JSON of GET /wdmoe/v1/agents
+
+  // Counters; may be empty.
+  std::function<void(unsigned status)> count_request;  ///< completions API only; 499: client gone
+  std::function<void(double seconds)> observe_first_token;
+  std::function<void(double seconds)> observe_inter_token;
+};
+
+struct ModelInfo {
+  std::string name;              ///< as clients see it
+  std::size_t max_context = 0;   ///< prompt and completion, in tokens
+  std::int64_t created = 0;      ///< seconds since 1970
+  std::string fingerprint;       ///< system_fingerprint: build and policy
+  std::string bos_token, eos_token;  ///< for GET /tokenizer_info; may be empty
+};
+
+/// How chat messages become one prompt: prefix, content, separator for each, then the assistant's
+/// prefix.
+struct ChatFormat {
+  std::string system_prefix, user_prefix = "User: ", assistant_prefix = "Assistant: ";
+  std::string separator = "\n";
+};
+
+}  // namespace wdmoe::bsd::api
