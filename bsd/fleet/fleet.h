@@ -74,6 +74,7 @@ class Fleet final : public ExpertRunner {
   bool service(Nanoseconds timeout, Span<const int> wake_fds);
 
   bool complete() const { return roster_.complete(); }
+  std::uint64_t keys_refused() const { return router_->keys_refused(); }
   std::string missing() const { return roster_.missing(); }
   const Roster& roster() const { return roster_; }
   const std::string& endpoint() const { return router_->endpoint(); }
