@@ -13,8 +13,9 @@ namespace wdmoe::bsd {
 
 class Station {
  public:
-  /// Loads the model and binds every port.  Throws std::runtime_error naming what is wrong.
-  explicit Station(const Config& config);
+  /// Loads the model and binds every port.  `inherited_http`: a listening socket that takes the
+  /// place of http.listen, or -1.  Throws std::runtime_error naming what is wrong.
+  explicit Station(const Config& config, int inherited_http = -1);
   ~Station();
   Station(const Station&) = delete;
   Station& operator=(const Station&) = delete;
@@ -22,8 +23,8 @@ class Station {
   std::string summary() const;  ///< one line for the log and `systemctl status`
   std::string url() const;      ///< http://address:port of the API
 
-  /// Serves until `stop_fd` is readable; lets running requests finish up to the drain deadline.
-  /// `alive` is called from the engine's loop while it turns (watchdog), from the engine thread.
+  /// Serves until `stop_fd` is readable; lets running requests finish for kDrain.  `alive` is
+  /// called by the engine's loop while it turns (watchdog), on the engine thread.  Call once.
   void run(int stop_fd, std::function<void()> alive);
 
  private:

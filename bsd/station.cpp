@@ -1,0 +1,283 @@
+#include "bsd/station.h"
+
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <unistd.h>
+
+#include "bsd/api/server.h"
+#include "bsd/decode.h"
+#include "bsd/engine.h"
+#include "bsd/engine_host.h"
+#include "bsd/fleet/fleet.h"
+#include "bsd/metrics.h"
+#include "bsd/model/kv_cache.h"
+#include "bsd/model/local_experts.h"
+#include "bsd/model/tokenizer.h"
+#include "bsd/reports.h"
+#include "common/log.h"
+#include "kernels/expert_backend.h"
+#include "weights/mixtral_names.h"
+#include "wire/keys.h"
+#include "wire/socket.h"
+
+namespace wdmoe::bsd {
+namespace {
+
+constexpr std::chrono::seconds kDrain{10};           // running answers after a stop
+constexpr std::chrono::milliseconds kFlushLook{10};  // last bytes of those answers …
+constexpr int kFlushLooks = 100;                     // … for at most a second
+
+template <class T>
+T require(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().text);
+  return std::move(*result);
+}
+
+std::size_t thread_count(const Config& config) {
+  return config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::string served_name(const Config& config) {
+  if (!config.served_name.empty()) return config.served_name;
+  return std::filesystem::weakly_canonical(config.model).filename().string();
+}
+
+EngineOptions engine_options(const Config& config) {
+  EngineOptions options;
+  options.prefill_chunk = config.prefill_chunk;
+  options.max_sequences = config.max_sequences;
+  options.max_waiting = config.queue;
+  options.max_context = config.max_context;
+  options.retry_deadline = config.retry_deadline;
+  return options;
+}
+
+/// The engine's thread also serves the radio: agents come and go between two steps.
+class FleetHost final : public EngineHost {
+ public:
+  explicit FleetHost(Fleet& fleet) : fleet_(fleet) {}
+  void wait(Nanoseconds timeout, int wake_fd) override {
+    fleet_.service(timeout, Span<const int>(&wake_fd, 1));
+  }
+
+ private:
+  Fleet& fleet_;
+};
+
+}  // namespace
+
+/// Everything the base station is made of, in the order of dependence.
+struct Station::Parts {
+  Parts(const Config& config_in, int inherited_http);
+  void run(int stop_fd, const std::function<void()>& alive);
+
+  std::unique_ptr<Fleet> open_fleet();
+  std::unique_ptr<ExpertRunner> load_local_experts();
+  std::unique_ptr<EngineHost> make_host();
+  api::Settings api_settings(int inherited_http) const;
+  api::Hooks api_hooks();
+  Result<void> submit(Request request, EventSink sink);
+  api::Health health() const;
+  void begin_stop();
+  void finish_stop();
+  void flush_then_close(int looks_left);
+
+  const Config config;
+  SteadyClock clock;
+  weights::Checkpoint checkpoint;
+  ModelConfig model;
+  std::string model_id;
+  std::unique_ptr<const Tokenizer> tokenizer;
+  kernels::ThreadPool pool;
+
+  wire::Context context;
+  std::unique_ptr<Fleet> fleet;                     // agents, or …
+  std::unique_ptr<kernels::ExpertBackend> backend;  // … experts in this process
+  std::unique_ptr<ExpertRunner> local_experts;
+  std::unique_ptr<EngineHost> host;
+
+  std::unique_ptr<SelectionPolicy> policy;
+  std::unique_ptr<Decoder> decoder;
+  KvCache cache;
+  Engine engine;
+  Metrics metrics;
+
+  boost::asio::io_context io;
+  boost::asio::steady_timer flush_timer;
+  api::Server server;
+};
+
+Station::Parts::Parts(const Config& config_in, int inherited_http)
+    : config(config_in),
+      checkpoint(require(weights::Checkpoint::open(config.model))),
+      model(require(ModelConfig::load(config.model))),
+      model_id(require(weights::model_id(checkpoint))),
+      tokenizer(require(Tokenizer::load(config.model))),
+      pool(thread_count(config)),
+      fleet(config.local_experts ? nullptr : open_fleet()),
+      backend(config.local_experts ? kernels::make_cpu_backend(pool) : nullptr),
+      local_experts(config.local_experts ? load_local_experts() : nullptr),
+      host(make_host()),
+      policy(make_top_k_policy()),
+      decoder(require(Decoder::load(checkpoint, model, pool,
+                                    fleet ? static_cast<ExpertRunner&>(*fleet) : *local_experts,
+                                    *policy))),
+      cache(model, std::size_t{config.kv_cache_mib} << 20),
+      engine(engine_options(config), *decoder, cache, *tokenizer, *host, clock),
+      flush_timer(io),
+      server(io, api_settings(inherited_http), api_hooks(), *tokenizer) {}
+
+std::unique_ptr<Fleet> Station::Parts::open_fleet() {
+  FleetOptions options;
+  options.endpoint = config.fleet_listen;
+  options.keys = require(wire::server_keys(config.fleet_listen, config.insecure, config.secret_key,
+                                           config.authorized_agents));
+  options.wire = require(dtype_from(config.wire));
+  options.deadline = config.exchange_deadline;
+  options.heartbeat = config.heartbeat;
+  options.spin = microseconds(config.spin_us);
+  if (config.insecure)
+    log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
+  return require(Fleet::open(context, std::move(options),
+                             {model_id, model.layers, model.experts, model.hidden}, clock));
+}
+
+std::unique_ptr<ExpertRunner> Station::Parts::load_local_experts() {
+  return require(make_local_experts(checkpoint, model, *backend));
+}
+
+std::unique_ptr<EngineHost> Station::Parts::make_host() {
+  if (fleet) return std::make_unique<FleetHost>(*fleet);
+  return std::make_unique<LocalHost>();
+}
+
+api::Settings Station::Parts::api_settings(int inherited_http) const {
+  api::Settings settings;
+  settings.listen = config.http_listen;
+  settings.inherited_fd = inherited_http;
+  settings.max_connections = config.http_connections;
+  settings.max_body_bytes = std::size_t{config.http_body_kib} << 10;
+  settings.model.name = served_name(config);
+  settings.model.max_context = engine.max_context();
+  settings.model.created = std::chrono::duration_cast<std::chrono::seconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
+  settings.model.fingerprint =
+      "wdmoe-" WDMOE_VERSION "-" + std::string(policy->name()) + "-" + model_id.substr(0, 8);
+  if (const auto begin = tokenizer->encode("", true); begin && !begin->empty())
+    settings.model.bos_token = tokenizer->decode(*begin, false);
+  if (!model.eos_tokens.empty()) {
+    const Token end = model.eos_tokens.front();
+    settings.model.eos_token = tokenizer->decode(Span<const Token>(&end, 1), false);
+  }
+  settings.chat = {config.chat_system_prefix, config.chat_user_prefix, config.chat_assistant_prefix,
+                   config.chat_separator};
+  return settings;
+}
+
+api::Hooks Station::Parts::api_hooks() {
+  api::Hooks hooks;
+  hooks.submit = [this](Request request, EventSink sink) {
+    return submit(std::move(request), std::move(sink));
+  };
+  hooks.cancel = [this](RequestId id) { engine.cancel(id); };
+  hooks.health = [this] { return health(); };
+  hooks.metrics = [this] {
+    std::optional<FleetSnapshot> agents;
+    if (fleet) agents = fleet->snapshot();
+    return metrics.text(engine.stats(), agents ? &*agents : nullptr);
+  };
+  hooks.agents = [this] { return agents_json(fleet ? fleet->snapshot() : FleetSnapshot{}); };
+  hooks.count_request = [this](unsigned status) { metrics.count_request(status); };
+  hooks.observe_first_token = [this](double seconds) { metrics.observe_first_token(seconds); };
+  hooks.observe_inter_token = [this](double seconds) { metrics.observe_inter_token(seconds); };
+  return hooks;
+}
+
+Result<void> Station::Parts::submit(Request request, EventSink sink) {
+  if (const api::Health now = health(); !now.ready)
+    return fail(Code::unavailable, now.missing.front());
+  return engine.submit(std::move(request), std::move(sink));
+}
+
+api::Health Station::Parts::health() const {
+  if (!fleet) return {true, {}};
+  const FleetSnapshot agents = fleet->snapshot();
+  if (agents.complete) return {true, {}};
+  return {false, {agents.missing}};
+}
+
+void Station::Parts::run(int stop_fd, const std::function<void()>& alive) {
+  std::exception_ptr broken;
+  std::thread engine_thread([&] {
+    try {
+      engine.run(alive);
+      if (fleet) fleet->say_goodbye();
+    } catch (...) {  // out of memory: nothing after this can be trusted to answer
+      broken = std::current_exception();
+    }
+    boost::asio::post(io, [this] { finish_stop(); });
+  });
+
+  // A copy: the descriptor closes what it was given.
+  boost::asio::posix::stream_descriptor stop(io, ::dup(stop_fd));
+  stop.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                  [this](boost::system::error_code) { begin_stop(); });
+  const auto work = boost::asio::make_work_guard(io);
+  io.run();
+  engine_thread.join();
+  if (broken) std::rethrow_exception(broken);
+}
+
+void Station::Parts::begin_stop() {
+  server.stop_accepting();
+  engine.stop(clock.now() + kDrain);
+}
+
+void Station::Parts::finish_stop() {
+  server.stop_accepting();
+  flush_then_close(kFlushLooks);
+}
+
+/// The engine has ended; its last events are still on their way to slow readers.
+void Station::Parts::flush_then_close(int looks_left) {
+  if (server.connections() == 0 || looks_left == 0) {
+    server.close();
+    io.stop();
+    return;
+  }
+  flush_timer.expires_after(kFlushLook);
+  flush_timer.async_wait(
+      [this, looks_left](boost::system::error_code) { flush_then_close(looks_left - 1); });
+}
+
+Station::Station(const Config& config, int inherited_http)
+    : parts_(std::make_unique<Parts>(config, inherited_http)) {}
+
+Station::~Station() = default;
+
+std::string Station::summary() const {
+  const ModelConfig& model = parts_->model;
+  return served_name(parts_->config) + ": " + std::to_string(model.layers) + " layers of " +
+         std::to_string(model.experts) + " experts, " +
+         (parts_->fleet ? "agents at " + parts_->fleet->endpoint() : "experts in this process") +
+         ", API at " + url();
+}
+
+std::string Station::url() const {
+  return parts_->server.url();
+}
+
+void Station::run(int stop_fd, std::function<void()> alive) {
+  parts_->run(stop_fd, alive);
+}
+
+}  // namespace wdmoe::bsd
