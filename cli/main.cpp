@@ -9,6 +9,8 @@
 
 namespace {
 
+constexpr int kWrongUsage = 2;
+
 int run(int argc, char** argv) {
   CLI::App app("Mixture-of-experts language models whose experts live on wireless devices",
                "wdmoe");
@@ -19,7 +21,11 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_inspect(commands);
   wdmoe::cli::add_make_model(commands);
   wdmoe::cli::add_allocate(commands);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // --help is one too
+    return app.exit(error) == 0 ? 0 : kWrongUsage;
+  }
 
   const auto outcome = commands.chosen();
   if (outcome) return *outcome;

@@ -42,21 +42,20 @@ void add_make_model(Commands& commands) {
       commands.add("make-model", "Write a Mixtral checkpoint with random weights, for speed work",
                    [options] { return run(*options); });
   weights::RandomModel& model = options->model;
-  command.add_option("--hidden", model.hidden, "width of a token's row")->capture_default_str();
-  command.add_option("--ffn", model.ffn, "inner width of an expert")->capture_default_str();
-  command.add_option("--layers", model.layers, "blocks")->capture_default_str();
-  command.add_option("--experts", model.experts, "experts per layer")->capture_default_str();
-  command.add_option("--top-k", model.experts_per_token, "experts per token")
-      ->capture_default_str();
-  command.add_option("--heads", model.heads, "query heads")->capture_default_str();
-  command.add_option("--kv-heads", model.kv_heads, "key and value heads")->capture_default_str();
-  command.add_option("--head-dim", model.head_dim, "width of a head; hidden / heads when 0")
-      ->capture_default_str();
-  command.add_option("--vocab", model.vocabulary, "tokens, at least 259")->capture_default_str();
-  command.add_option("--max-positions", model.max_positions, "longest sequence")
-      ->capture_default_str();
-  command.add_option("--sliding-window", model.sliding_window, "attention window; 0: none")
-      ->capture_default_str();
+  const auto size = [&command](const char* flag, std::size_t& value, const char* help) {
+    command.add_option(flag, value, help)->check(CLI::NonNegativeNumber)->capture_default_str();
+  };
+  size("--hidden", model.hidden, "width of a token's row");
+  size("--ffn", model.ffn, "inner width of an expert");
+  size("--layers", model.layers, "blocks");
+  size("--experts", model.experts, "experts per layer");
+  size("--top-k", model.experts_per_token, "experts per token");
+  size("--heads", model.heads, "query heads");
+  size("--kv-heads", model.kv_heads, "key and value heads");
+  size("--head-dim", model.head_dim, "width of a head; hidden / heads when 0");
+  size("--vocab", model.vocabulary, "tokens, at least 259");
+  size("--max-positions", model.max_positions, "longest sequence");
+  size("--sliding-window", model.sliding_window, "attention window; 0: none");
   command.add_option("--rope-theta", model.rope_theta, "base of the rotary angles")
       ->capture_default_str();
   command.add_flag("--tied", model.tied_embeddings, "the LM head is the embedding table");

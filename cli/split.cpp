@@ -113,7 +113,8 @@ void add_split(Commands& commands) {
       ->required();
   auto* who = command.add_option_group("who", "who holds what");
   who->add_option("--agents", options->agents,
-                  "that many agents; expert k of every layer goes to agent k mod N");
+                  "that many agents; expert k of every layer goes to agent k mod N")
+      ->check(CLI::NonNegativeNumber);
   who->add_option("--plan", options->plan,
                   R"(JSON file: {"agents":[{"name":"a","experts":{"all_layers":[0,1]}}, )"
                   R"({"name":"b","experts":[[LAYER,EXPERT]]}],"bs":"rest"})");

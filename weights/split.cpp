@@ -155,9 +155,11 @@ Result<SplitReport> write_split(const Checkpoint& checkpoint, const SplitPlan& p
     job->total += bytes_of_shard(*shard);
     shards.push_back(std::move(*shard));
   }
+  std::error_code ignored;
+  if (std::filesystem::equivalent(out, checkpoint.directory(), ignored))
+    return fail(Code::bad_input, out.string() + ": is the model itself; choose another folder");
   WDMOE_TRY(check_space(out, job->total));
   WDMOE_TRY(prepare_output(out, options.force));
-  std::error_code ignored;
   std::filesystem::remove(out / kManifestFile, ignored);
 
   SplitReport report;

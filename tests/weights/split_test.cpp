@@ -132,9 +132,29 @@ TEST_CASE("split: refuses a folder in use, a shard as source, and leaves others'
   CHECK(write_split(fixture.model, *plan, fixture.out, force));
   CHECK(read_split_manifest(fixture.out)->shards.size() == 2);
 
+  CHECK(mentions(write_split(fixture.model, *plan, fixture.folder / "model", force).error(),
+                 "the model itself"));
   const auto shard = Checkpoint::open(fixture.shard());
   REQUIRE(shard);
   CHECK(mentions(write_split(*shard, *plan, fixture.folder / "x", {}).error(), "shard already"));
+}
+
+TEST_CASE("split: a plan's replicas are written twice, experts of the base station not at all") {
+  const Fixture fixture;
+  const auto plan = parse_plan(
+      R"({"agents":[{"name":"left","experts":[[0,0],[1,2]]},{"name":"right","experts":[[0,0]]}],
+          "bs":"rest"})",
+      2, 4);
+  REQUIRE(plan);
+  REQUIRE(write_split(fixture.model, *plan, fixture.folder / "plan", {}));
+  const auto left = open_shard(fixture.folder / "plan" / "left");
+  const auto right = open_shard(fixture.folder / "plan" / "right");
+  REQUIRE(left);
+  REQUIRE(right);
+  CHECK(left->experts.size() == 2);
+  CHECK(right->experts.size() == 1);
+  CHECK(same_bytes(left->experts[0].weights.down, right->experts[0].weights.down));
+  CHECK(read_split_manifest(fixture.folder / "plan")->on_bs.size() == 6);
 }
 
 TEST_CASE("open_shard: damage is told by file and by what is wrong") {
