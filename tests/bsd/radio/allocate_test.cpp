@@ -114,7 +114,7 @@ TEST_CASE("allocate: situations everyone can check") {
   for (const Medium medium : kMedia) {
     for (const Case& c : cases) {
       CAPTURE(name_of(medium));
-      CAPTURE(c.name);
+      CAPTURE(std::string(c.name));
       Allocator allocator;
       const auto solved = allocator.solve(problem_of(medium, c.devices));
       REQUIRE(solved.has_value());
@@ -226,7 +226,7 @@ TEST_CASE("allocate: what cannot be solved is refused by name") {
   };
   for (const Medium medium : kMedia) {
     for (const Case& c : cases) {
-      CAPTURE(c.name);
+      CAPTURE(std::string(c.name));
       std::vector<DeviceDemand> devices(2, plain_device(5));
       AllocationProblem problem = problem_of(medium, devices);
       c.spoil(devices, problem);
