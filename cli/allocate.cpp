@@ -49,6 +49,13 @@ band), rates and latency.  kkt_residual certifies the optimum: 0 is perfect.)";
 /// A place in the instance, for messages: "" or "device 3: ".
 using Place = std::string;
 
+/// A text of the user's for an error line: quoted, escaped, and no longer than a line bears.
+std::string quoted(std::string text) {
+  constexpr std::size_t kLongest = 60;
+  if (text.size() > kLongest) text.resize(kLongest);
+  return json(std::move(text)).dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
 Result<const json*> member(const json& object, const Place& place, const char* name) {
   const auto found = object.find(name);
   if (found == object.end())
@@ -77,9 +84,7 @@ Result<void> expect_fields(const json& value, const Place& place, const char* wh
     for (const char* name : names) known = known || item.key() == name;
     if (!known)
       return fail(Code::bad_input,
-                  place + "unknown field " +
-                      json(item.key()).dump(-1, ' ', true, json::error_handler_t::replace) +
-                      " (see wdmoe allocate --help)");
+                  place + "unknown field " + quoted(item.key()) + " (see wdmoe allocate --help)");
   }
   return {};
 }
@@ -117,8 +122,11 @@ Result<std::unique_ptr<Instance>> instance_from(const json& root) {
   if (!(*model)->is_string())
     return fail(Code::bad_input, std::string("model is ") + (*model)->type_name() +
                                      ", expected fdma_separate, fdma_common or airtime");
-  const auto medium = radio::medium_from((*model)->get_ref<const std::string&>());
-  if (!medium) return fail("model", medium.error());
+  const auto& name = (*model)->get_ref<const std::string&>();
+  const auto medium = radio::medium_from(name);
+  if (!medium)
+    return fail(Code::bad_input,
+                "model is " + quoted(name) + ", expected fdma_separate, fdma_common or airtime");
   instance->problem.medium = *medium;
 
   std::array<double, 3> numbers{};
@@ -154,7 +162,7 @@ Result<json> parse(std::string_view text) {
     if (event == json::parse_event_t::object_end) seen.pop_back();
     if (event == json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second &&
         twice.empty())
-      twice = value.dump(-1, ' ', true, json::error_handler_t::replace);
+      twice = quoted(value.get<std::string>());
     return true;
   };
   try {
