@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # folder -> (project folders it may include besides itself, third-party prefixes it may include)
 COMMON_HEADERS = ("gsl/", "tl/")
+ENGINE_PARTS = ("common", "bsd/engine", "bsd/inbox", "bsd/sequence", "bsd/stop_matcher", "bsd/decode",
+                "bsd/model", "bsd/moe", "bsd/request")
 ALLOWED = {
     "common": ((), ("spdlog/", "toml++/", "CLI/", "systemd/", "fmt/")),
     "weights": (("common",), ("rapidjson/", "openssl/")),
@@ -21,22 +23,25 @@ ALLOWED = {
     "bsd/moe": (("common", "bsd/request"), ()),
     "bsd/radio": (("common",), ()),
     "bsd/model": (
-        ("kernels", "weights", "common", "bsd/moe", "bsd/request"),
+        ("kernels", "weights", "common", "bsd/moe", "bsd/request", "bsd/json_depth"),
         ("nlohmann/", "pcre2", "utf8proc", "sentencepiece"),
     ),
     "bsd/fleet": (("wire", "schemas", "kernels", "common", "bsd/moe", "bsd/request"), ()),
-    "bsd/api": (("common", "bsd/request", "bsd/model/tokenizer"), ("boost/", "nlohmann/")),
+    "bsd/radio": (("common",), ()),
+    "bsd/api": (("common", "bsd/request", "bsd/model/tokenizer", "bsd/json_depth"), ("boost/", "nlohmann/")),
     # files directly in bsd/: decode and engine tell the story, station alone knows all of bsd
     "bsd/decode": (("kernels", "weights", "common", "bsd/model", "bsd/moe", "bsd/request"), ()),
-    "bsd/engine": (("common", "bsd/decode", "bsd/model", "bsd/moe", "bsd/request"), ()),
+    **{f"bsd/{part}": (ENGINE_PARTS, ()) for part in
+       ("engine", "inbox", "sequence", "stop_matcher", "engine_host")},
+    "bsd/json_depth": (("common",), ("nlohmann/",)),
     "bsd/request": (("common",), ()),
     "bsd": (
         ("bsd", "wire", "weights", "kernels", "common"),
-        ("boost/", "nlohmann/", "systemd/"),
+        ("boost/", "nlohmann/", "systemd/", "prometheus/"),
     ),
     "cli": (
         ("agent", "bsd", "wire", "weights", "kernels", "common", "schemas"),
-        ("CLI/", "nlohmann/", "boost/", "rapidjson/", "fmt/", "openssl/"),
+        ("CLI/", "nlohmann/", "boost/", "rapidjson/", "fmt/"),
     ),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]', re.M)
