@@ -11,7 +11,7 @@ void BudgetRule::apply(const Problem& problem, Draft& draft) {
   losses_.reserve(draft.rows() * draft.top_k());
   for (std::size_t row = 0; row < draft.rows(); ++row) {
     const double top = problem.ranks.top_mass(row);
-    const Span<const Pick> picks = draft.row(row);
+    const Picks picks = draft.row(row);
     for (std::size_t slot = 1; slot < picks.size(); ++slot) {
       const double share = top > 0 ? static_cast<double>(picks[slot].probability) / top : 0.0;
       losses_.push_back({share, static_cast<std::uint32_t>(row), picks[slot].rank});
@@ -36,7 +36,7 @@ void BudgetRule::apply(const Problem& problem, Draft& draft) {
 void BetaRule::apply(const Problem& problem, Draft& draft) const {
   for (std::size_t row = 0; row < draft.rows(); ++row) {
     while (draft.row(row).size() > 1) {
-      const Span<const Pick> picks = draft.row(row);
+      const Picks picks = draft.row(row);
       const auto last = static_cast<double>(picks[picks.size() - 1].probability);
       if (!(last < beta_ * static_cast<double>(picks[0].probability))) break;
       const double top = problem.ranks.top_mass(row);

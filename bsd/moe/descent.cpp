@@ -1,6 +1,7 @@
 #include "bsd/moe/descent.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace wdmoe::bsd {
@@ -10,16 +11,7 @@ namespace {
 // need about 1 and 4; the bounds end a pathological one, with a valid selection.
 constexpr std::size_t kChangesPerChoice = 8, kLooksPerChoice = 32;
 
-constexpr std::uint64_t bit(std::size_t index) {
-  return std::uint64_t{1} << index;
-}
-
 }  // namespace
-
-bool Descent::dearer(const Entry& a, const Entry& b) {
-  if (a.price != b.price) return a.price > b.price;
-  return a.row != b.row ? a.row > b.row : a.device > b.device;
-}
 
 void Descent::set_up(const Problem& problem, Draft& draft, Loads& loads) {
   problem_ = &problem;
@@ -31,15 +23,15 @@ void Descent::set_up(const Problem& problem, Draft& draft, Loads& loads) {
   if (queues_.size() < queues) queues_.resize(queues);
   for (std::size_t index = 0; index < queues; ++index) {
     const bool of_medium = index + 1 == queues;
-    queues_[index].entries.clear();
-    queues_[index].entries.reserve(of_medium ? rows * loads.devices() : rows);
-    queues_[index].ordered = false;
+    queues_[index].clear(of_medium ? rows * loads.devices() : rows);
   }
   queued_.assign(2 * loads.devices() * rows, 0);
   changes_.clear();
   changes_.reserve(kChangesPerChoice * rows * draft.top_k() + 2 * kMaxTopK);
+  used_.assign(rows, 0);
   for (std::size_t row = 0; row < rows; ++row) {
     for (const Pick& pick : draft.row(row)) {
+      used_[row] |= bit(pick.rank);
       queue_visit(static_cast<std::uint32_t>(row), pick.device);
     }
   }
@@ -67,9 +59,10 @@ bool Descent::step(double least_mass) {
   medium_ = loads_->airtime() >= loads_->busy(busiest);
   const double latency = loads_->latency();
   if (!(latency > 0)) return false;
+  room_ = loads_->with_room(latency, false);
   Plan plan;
   std::uint32_t row = 0;
-  Queue& queue = queues_[medium_ ? loads_->devices() : busiest];
+  VisitQueue& queue = queues_[medium_ ? loads_->devices() : busiest];
   if (!cheapest_exit(queue, latency, row, plan)) return false;
   if (plan.loss > 0 && mass_ - plan.loss < least_mass) return false;
   apply(row, plan);
@@ -78,26 +71,17 @@ bool Descent::step(double least_mass) {
 
 /// The visit that gives up least per second saved.  Prices grow as devices fill up, so an entry is
 /// priced again when it comes to the front, and goes back if it has become dearer than the next.
-bool Descent::cheapest_exit(Queue& queue, double latency, std::uint32_t& row, Plan& best) {
-  std::vector<Entry>& entries = queue.entries;
+bool Descent::cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best) {
   const std::size_t most_looks = kLooksPerChoice * draft_->rows() * draft_->top_k();
-  if (!queue.ordered) order(queue, latency, best);
-  while (!entries.empty() && looks_ < most_looks) {
-    std::pop_heap(entries.begin(), entries.end(), dearer);
-    Entry& entry = entries.back();
-    row = entry.row;
+  if (!queue.is_ordered()) order(queue, latency, best);
+  while (!queue.empty() && looks_ < most_looks) {
+    const Visit visit = queue.front();
     ++looks_;
-    const bool leaves = draft_->visits(entry.row, entry.device) &&
-                        plan_exit(entry.row, entry.device, latency, best);
-    if (leaves) {
-      entry.price = static_cast<float>(best.loss / best.saved);
-      if (entries.size() > 1 && dearer(entry, entries.front())) {
-        std::push_heap(entries.begin(), entries.end(), dearer);
-        continue;
-      }
-    }
-    flag_of(queue, entry.row, entry.device) = 0;
-    entries.pop_back();
+    const bool leaves = plan_exit(visit.row, visit.device, latency, best);
+    if (leaves && !queue.reprice_front(static_cast<float>(best.loss / best.saved))) continue;
+    flag_of(queue, visit.row, visit.device) = 0;
+    queue.pop();
+    row = visit.row;
     if (leaves) return true;
   }
   return false;
@@ -105,25 +89,25 @@ bool Descent::cheapest_exit(Queue& queue, double latency, std::uint32_t& row, Pl
 
 /// Prices every visit of a list and makes it a heap: its device is the bottleneck for the first
 /// time.
-void Descent::order(Queue& queue, double latency, Plan& scratch) {
-  for (Entry& entry : queue.entries) {
+void Descent::order(VisitQueue& queue, double latency, Plan& scratch) {
+  for (Visit& visit : queue.visits()) {
     ++looks_;
-    entry.price = plan_exit(entry.row, entry.device, latency, scratch)
+    visit.price = plan_exit(visit.row, visit.device, latency, scratch)
                       ? static_cast<float>(scratch.loss / scratch.saved)
                       : std::numeric_limits<float>::max();
   }
-  std::make_heap(queue.entries.begin(), queue.entries.end(), dearer);
-  queue.ordered = true;
+  queue.order();
 }
 
 /// The cheapest way for `row` to relieve the bottleneck at `device`; false: there is none.  All its
 /// choices there leave, or, where choices cost of their own, a single one.
 bool Descent::plan_exit(std::size_t row, std::size_t device, double latency, Plan& best) {
-  const Span<const Pick> picks = draft_->row(row);
+  const Picks picks = draft_->row(row);
   std::uint64_t here = 0;
   for (std::size_t slot = 0; slot < picks.size(); ++slot) {
-    if (picks[slot].device == device) here |= bit(slot);
+    here |= std::uint64_t{picks[slot].device == device} << slot;
   }
+  if (here == 0) return false;  // left since it was queued
   bool found = plan_leaving(row, device, here, latency, best);
   if ((here & (here - 1)) == 0) return found;
   for (std::size_t slot = 0; slot < picks.size(); ++slot) {
@@ -140,28 +124,34 @@ bool Descent::plan_exit(std::size_t row, std::size_t device, double latency, Pla
 /// that another device can take without becoming the bottleneck itself.
 bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving,
                            double latency, Plan& plan) const {
-  const Span<const Pick> picks = draft_->row(row);
+  const Picks picks = draft_->row(row);
   plan.leaving = leaving;
   plan.arrivals = 0;
   bool keeps_row = false;
   double freed = 0, gone = 0;
-  std::uint64_t used = 0;
-  std::size_t stay = 0;
+  std::uint64_t used = used_[row], reach = room_;
+  std::size_t stay = picks.size();
   for (std::size_t slot = 0; slot < picks.size(); ++slot) {
+    const Pick& pick = picks[slot];
     if (leaving & bit(slot)) {
-      freed += loads_->per_choice(device, picks[slot].expert);
-      gone += static_cast<double>(picks[slot].probability);
+      freed += loads_->per_choice(device, pick.expert);
+      gone += static_cast<double>(pick.probability);
+      used &= ~bit(pick.rank);
+      --stay;
     } else {
-      used |= bit(picks[slot].rank);
-      keeps_row = keeps_row || picks[slot].device == device;
-      ++stay;
+      keeps_row = keeps_row || pick.device == device;
+      reach |= device_bit(pick.device);
     }
   }
   if (!keeps_row) freed += loads_->to_lose_row(device);
   plan.air = keeps_row ? 0.0 : -loads_->airtime_of(device);
-  for (std::size_t left = leaving; left != 0; left &= left - 1) {
-    if (!place(row, device, latency, used, plan)) break;
-    gone -= static_cast<double>(plan.arrival[plan.arrivals - 1].probability);
+  if (device < 64) reach &= ~device_bit(device);
+  std::uint64_t candidates = problem_->ranks_within(row, reach) & ~used;
+  for (std::size_t left = leaving; left != 0 && candidates != 0; left &= left - 1) {
+    if (!place(row, latency, candidates, device, plan)) break;
+    const Pick& arrival = plan.arrival[plan.arrivals - 1];
+    gone -= static_cast<double>(arrival.probability);
+    candidates &= ~bit(arrival.rank);
   }
   if (stay + plan.arrivals == 0) return false;
   plan.saved = medium_ ? -plan.air : freed;
@@ -173,37 +163,40 @@ bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t le
   return floor <= 0 || draft_->kept(*problem_, row) - plan.loss >= floor - kMassSlack;
 }
 
-/// Adds the best arrival that fits below `latency` to `plan`; false: none does.
-bool Descent::place(std::size_t row, std::size_t from, double latency, std::uint64_t& used,
+/// Adds the best of the `candidates` (ranks) that a device other than `from` can take below
+/// `latency` to `plan`; false: there is none.
+bool Descent::place(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
                     Plan& plan) const {
   const Ranked* const ranked = problem_->ranks.row(row);
-  const Holders& holders = *problem_->input->holders;
-  for (std::size_t rank = 0; rank < problem_->ranks.width(); ++rank) {
-    if (used & bit(rank)) continue;
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const auto rank = static_cast<std::size_t>(std::countr_zero(candidates));
     const std::uint16_t expert = ranked[rank].expert;
     double earliest = latency, air = 0;
     std::uint16_t chosen = kNobody;
-    for (const std::uint16_t device : holders[expert]) {
+    for (const std::uint16_t device : problem_->holders.of(expert)) {
       if (device == from) continue;
       bool has_row = false;
       const double done = done_with(row, device, expert, plan, has_row);
+      if (!(done < earliest)) continue;
       const double more_air = has_row ? 0.0 : loads_->airtime_of(device);
-      const double air_after = plan.air + more_air;
-      const bool air_fits = air_after <= 0 || loads_->airtime() + air_after < latency;
-      if (!air_fits || !(done < earliest)) continue;
+      if (!air_fits(plan.air + more_air, latency)) continue;
       earliest = done;
       chosen = device;
       air = more_air;
     }
     if (chosen == kNobody) continue;
-    if (medium_ && !(plan.air + air < 0)) continue;
-    used |= bit(rank);
     plan.air += air;
     plan.arrival[plan.arrivals++] = {static_cast<std::uint16_t>(rank), expert, chosen,
                                      ranked[rank].probability};
     return true;
   }
   return false;
+}
+
+/// May the medium carry `more` seconds (negative: fewer)?  As the bottleneck it must be relieved.
+bool Descent::air_fits(double more, double latency) const {
+  if (medium_) return more < 0;
+  return more <= 0 || loads_->airtime() + more < latency;
 }
 
 /// When `device` would be done with one more choice of `row`, the plan's earlier arrivals included.
@@ -232,18 +225,18 @@ void Descent::apply(std::uint32_t row, const Plan& plan) {
 
 void Descent::change(std::uint32_t row, Pick pick, bool add) {
   changes_.push_back({row, pick, add});
-  edit(*draft_, *loads_, row, pick, add);
+  edit(row, pick, add);
 }
 
 void Descent::undo_to(std::size_t mark) {
   while (changes_.size() > mark) {
     const Change last = changes_.back();
     changes_.pop_back();
-    edit(*draft_, *loads_, last.row, last.pick, !last.added);
+    edit(last.row, last.pick, !last.added);
   }
 }
 
-std::uint8_t& Descent::flag_of(const Queue& queue, std::uint32_t row, std::uint16_t device) {
+std::uint8_t& Descent::flag_of(const VisitQueue& queue, std::uint32_t row, std::uint16_t device) {
   const std::size_t devices = loads_->devices();
   const bool of_medium = &queue == &queues_[devices];
   return queued_[((of_medium ? devices : 0) + device) * draft_->rows() + row];
@@ -254,26 +247,26 @@ void Descent::queue_visit(std::uint32_t row, std::uint16_t device) {
   if (loads_->has_medium()) enter(queues_[loads_->devices()], row, device);
 }
 
-void Descent::enter(Queue& queue, std::uint32_t row, std::uint16_t device) {
+void Descent::enter(VisitQueue& queue, std::uint32_t row, std::uint16_t device) {
   std::uint8_t& queued = flag_of(queue, row, device);
   if (queued) return;
   queued = 1;
   // Not priced yet: comes to the front, where it will be.
-  queue.entries.push_back({std::numeric_limits<float>::lowest(), row, device});
-  if (queue.ordered) std::push_heap(queue.entries.begin(), queue.entries.end(), dearer);
+  queue.push({std::numeric_limits<float>::lowest(), row, device});
 }
 
-void Descent::edit(Draft& draft, Loads& loads, std::size_t row, Pick pick, bool add) {
+void Descent::edit(std::uint32_t row, Pick pick, bool add) {
+  used_[row] ^= bit(pick.rank);
   if (add) {
-    loads.add(pick.device, pick.expert, draft.visits(row, pick.device));
-    draft.insert(row, pick);
+    loads_->add(pick.device, pick.expert, draft_->visits(row, pick.device));
+    draft_->insert(row, pick);
     return;
   }
-  const Span<const Pick> picks = draft.row(row);
+  const Picks picks = draft_->row(row);
   std::size_t slot = 0;
   while (picks[slot].rank != pick.rank) ++slot;
-  draft.remove(row, slot);
-  loads.remove(pick.device, pick.expert, draft.visits(row, pick.device));
+  draft_->remove(row, slot);
+  loads_->remove(pick.device, pick.expert, draft_->visits(row, pick.device));
 }
 
 }  // namespace wdmoe::bsd

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bsd/moe/draft.h"
+#include "bsd/moe/visit_queue.h"
 
 namespace wdmoe::bsd {
 
@@ -30,41 +31,31 @@ class Descent {
     std::size_t arrivals = 0;
     std::array<Pick, kMaxTopK> arrival;
   };
-  struct Entry {
-    float price;  // loss / saved when last looked at; a lower bound in practice, never relied upon
-    std::uint32_t row;
-    std::uint16_t device;
-  };
-  /// The visits to one bottleneck (a device, or the medium: all of them), cheapest first.
-  struct Queue {
-    std::vector<Entry> entries;
-    bool ordered = false;  // a heap with prices; before its first use just a list
-  };
   struct Change {
     std::uint32_t row;
     Pick pick;
     bool added;
   };
 
-  static bool dearer(const Entry& a, const Entry& b);
   void set_up(const Problem& problem, Draft& draft, Loads& loads);
   bool step(double least_mass);
-  bool cheapest_exit(Queue& queue, double latency, std::uint32_t& row, Plan& best);
-  void order(Queue& queue, double latency, Plan& scratch);
+  bool cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best);
+  void order(VisitQueue& queue, double latency, Plan& scratch);
   bool plan_exit(std::size_t row, std::size_t device, double latency, Plan& best);
   bool plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving, double latency,
                     Plan& plan) const;
-  bool place(std::size_t row, std::size_t from, double latency, std::uint64_t& used,
+  bool place(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
              Plan& plan) const;
+  bool air_fits(double more, double latency) const;
   double done_with(std::size_t row, std::uint16_t device, std::uint16_t expert, const Plan& plan,
                    bool& has_row) const;
   void apply(std::uint32_t row, const Plan& plan);
   void change(std::uint32_t row, Pick pick, bool add);
   void undo_to(std::size_t mark);
-  std::uint8_t& flag_of(const Queue& queue, std::uint32_t row, std::uint16_t device);
+  std::uint8_t& flag_of(const VisitQueue& queue, std::uint32_t row, std::uint16_t device);
   void queue_visit(std::uint32_t row, std::uint16_t device);
-  void enter(Queue& queue, std::uint32_t row, std::uint16_t device);
-  static void edit(Draft& draft, Loads& loads, std::size_t row, Pick pick, bool add);
+  void enter(VisitQueue& queue, std::uint32_t row, std::uint16_t device);
+  void edit(std::uint32_t row, Pick pick, bool add);
 
   const Problem* problem_ = nullptr;
   Draft* draft_ = nullptr;
@@ -72,8 +63,10 @@ class Descent {
   bool medium_ = false;               // the bottleneck is the shared medium, not a device
   double mass_ = 0;                   // sum of kept shares
   std::size_t looks_ = 0;             // exits priced so far; bounds the work
-  std::vector<Queue> queues_;         // [devices + 1], the medium last
+  std::uint64_t room_ = 0;            // devices that could take a row below the current latency
+  std::vector<VisitQueue> queues_;    // [devices + 1], the medium last
   std::vector<std::uint8_t> queued_;  // [2, devices, rows] has an entry: at its device, the medium
+  std::vector<std::uint64_t> used_;   // [rows] ranks that the row uses
   Plan single_;
   std::vector<Change> changes_;  // since the start, to undo the last that did not pay
 };

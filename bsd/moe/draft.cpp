@@ -46,13 +46,6 @@ bool Draft::start_from(const Problem& problem, const Selection& selection) {
   return std::find(count_.begin(), count_.end(), 0) == count_.end();
 }
 
-bool Draft::visits(std::size_t row_index, std::size_t device) const {
-  for (const Pick& pick : row(row_index)) {
-    if (pick.device == device) return true;
-  }
-  return false;
-}
-
 void Draft::remove(std::size_t row, std::size_t slot) {
   Pick* const picks = picks_.data() + row * top_k_;
   std::copy(picks + slot + 1, picks + count_[row], picks + slot);
@@ -68,7 +61,7 @@ void Draft::insert(std::size_t row, Pick pick) {
 
 void Draft::load(Loads& loads) const {
   for (std::size_t index = 0; index < rows(); ++index) {
-    const Span<const Pick> picks = row(index);
+    const Picks picks = row(index);
     for (std::size_t slot = 0; slot < picks.size(); ++slot) {
       bool has_row = false;
       for (std::size_t other = 0; other < slot; ++other) {
@@ -97,7 +90,7 @@ void Draft::write(Selection& selection) const {
   selection.clear();
   selection.reserve(rows() * top_k_);
   for (std::size_t index = 0; index < rows(); ++index) {
-    const Span<const Pick> picks = row(index);
+    const Picks picks = row(index);
     float sum = 0;
     for (const Pick& pick : picks) sum += pick.probability;
     const float even = 1.0f / static_cast<float>(picks.size());

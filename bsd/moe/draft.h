@@ -4,13 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "bsd/moe/problem.h"
 #include "bsd/moe/selection.h"
-#include "common/span.h"
 
 namespace wdmoe::bsd {
 
@@ -18,6 +18,20 @@ namespace wdmoe::bsd {
 struct Pick {
   std::uint16_t rank, expert, device;
   float probability;  ///< of the full softmax, not renormalised
+};
+
+/// The picks of one row, best first.  Unchecked, unlike gsl::span: these loops are the hot ones.
+class Picks {
+ public:
+  Picks(const Pick* first, std::size_t count) : first_(first), count_(count) {}
+  const Pick* begin() const { return first_; }
+  const Pick* end() const { return first_ + count_; }
+  std::size_t size() const { return count_; }
+  const Pick& operator[](std::size_t slot) const { return first_[slot]; }
+
+ private:
+  const Pick* first_;
+  std::size_t count_;
 };
 
 class Draft {
@@ -30,10 +44,13 @@ class Draft {
 
   std::size_t rows() const { return count_.size(); }
   std::size_t top_k() const { return top_k_; }
-  Span<const Pick> row(std::size_t row) const {
-    return {picks_.data() + row * top_k_, count_[row]};
+  Picks row(std::size_t row) const { return {picks_.data() + row * top_k_, count_[row]}; }
+  bool visits(std::size_t row_index, std::size_t device) const {
+    for (const Pick& pick : row(row_index)) {
+      if (pick.device == device) return true;
+    }
+    return false;
   }
-  bool visits(std::size_t row, std::size_t device) const;
 
   void remove(std::size_t row, std::size_t slot);
   void insert(std::size_t row, Pick pick);  ///< keeps the row in the order of its ranks

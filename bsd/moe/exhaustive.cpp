@@ -52,7 +52,7 @@ bool Exhaustive::run(const Problem& problem, double quality, Draft& draft, Loads
 void Exhaustive::extend(const Node& node) {
   const Ranked* const ranked = problem_->ranks.row(node.row);
   for (std::size_t rank = node.rank; rank < problem_->ranks.width(); ++rank) {
-    for (const std::uint16_t device : (*problem_->input->holders)[ranked[rank].expert]) {
+    for (const std::uint16_t device : problem_->holders.of(ranked[rank].expert)) {
       try_pick(node, rank, device);
     }
   }

@@ -7,7 +7,7 @@ namespace wdmoe::bsd {
 namespace {
 
 /// What the row's gate weights on `device` sum to after renormalisation.
-double weight_on(Span<const Pick> picks, std::size_t device) {
+double weight_on(Picks picks, std::size_t device) {
   double all = 0, here = 0;
   for (const Pick& pick : picks) {
     all += static_cast<double>(pick.probability);
@@ -52,7 +52,7 @@ void HistoryRule::apply(const Problem& problem, Draft& draft) {
   visits_.clear();
   visits_.reserve(draft.rows());
   for (std::size_t row = 0; row < draft.rows(); ++row) {
-    const Span<const Pick> picks = draft.row(row);
+    const Picks picks = draft.row(row);
     const auto here = std::count_if(picks.begin(), picks.end(),
                                     [&](const Pick& p) { return p.device == bottleneck; });
     if (here == 0 || static_cast<std::size_t>(here) == picks.size()) continue;

@@ -1,6 +1,7 @@
 #include "bsd/moe/minmax.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace wdmoe::bsd {
 namespace {
@@ -10,25 +11,33 @@ constexpr int kRefillPasses = 8;  // random cells need 1 to 3
 /// The best expert before `limit` that `row` does not use and that some holder can take without
 /// the layer taking longer than `latency`; in exchange for `instead`, if given.
 bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, std::size_t row,
-               double latency, const Pick* instead, Pick& found) {
-  const Ranked* const ranked = problem.ranks.row(row);
-  const std::size_t limit = instead ? instead->rank : problem.ranks.width();
-  for (std::size_t rank = 0; rank < limit; ++rank) {
-    bool used = false;
-    for (const Pick& pick : draft.row(row)) used = used || pick.rank == rank;
-    if (used) continue;
-    for (const std::uint16_t device : (*problem.input->holders)[ranked[rank].expert]) {
+               double latency, const Pick* instead, std::uint64_t candidates, Pick& found) {
+  if (instead) candidates &= bit(instead->rank) - 1;
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const auto rank = static_cast<std::size_t>(std::countr_zero(candidates));
+    const Ranked& ranked = problem.ranks.row(row)[rank];
+    for (const std::uint16_t device : problem.holders.of(ranked.expert)) {
       const bool has_row = draft.visits(row, device);
-      double more = loads.to_add(device, ranked[rank].expert, has_row);
+      double more = loads.to_add(device, ranked.expert, has_row);
       if (instead && instead->device == device) more -= loads.per_choice(device, instead->expert);
       const double air = has_row ? 0.0 : loads.airtime_of(device);
       if (loads.busy(device) + more > latency || loads.airtime() + air > latency) continue;
-      found = {static_cast<std::uint16_t>(rank), ranked[rank].expert, device,
-               ranked[rank].probability};
+      found = {static_cast<std::uint16_t>(rank), ranked.expert, device, ranked.probability};
       return true;
     }
   }
   return false;
+}
+
+/// Unused ranks of `row` at devices that have room or that it visits anyway: all that may fit.
+std::uint64_t candidates_of(const Problem& problem, const Draft& draft, const Loads& loads,
+                            std::size_t row, double latency) {
+  std::uint64_t reach = loads.with_room(latency, true), used = 0;
+  for (const Pick& pick : draft.row(row)) {
+    reach |= device_bit(pick.device);
+    used |= bit(pick.rank);
+  }
+  return problem.ranks_within(row, reach) & ~used;
 }
 
 }  // namespace
@@ -108,18 +117,22 @@ bool MinMaxPolicy::refill_row(std::size_t row, double latency) {
   if (is_full() && draft_.row(row)[top_k - 1].rank + 1u == top_k) return false;  // the gate's own
   bool changed = false;
   Pick found{};
-  for (std::size_t slot = draft_.row(row).size(); slot-- > 0;) {
+  std::uint64_t candidates = candidates_of(problem_, draft_, loads_, row, latency);
+  for (std::size_t slot = draft_.row(row).size(); slot-- > 0 && candidates != 0;) {
     const Pick pick = draft_.row(row)[slot];
-    if (!find_room(problem_, draft_, loads_, row, latency, &pick, found)) continue;
+    if (!find_room(problem_, draft_, loads_, row, latency, &pick, candidates, found)) continue;
     draft_.remove(row, slot);
     loads_.remove(pick.device, pick.expert, draft_.visits(row, pick.device));
     loads_.add(found.device, found.expert, draft_.visits(row, found.device));
     draft_.insert(row, found);
+    candidates = candidates_of(problem_, draft_, loads_, row, latency);
     changed = true;
   }
-  while (!is_full() && find_room(problem_, draft_, loads_, row, latency, nullptr, found)) {
+  while (!is_full() &&
+         find_room(problem_, draft_, loads_, row, latency, nullptr, candidates, found)) {
     loads_.add(found.device, found.expert, draft_.visits(row, found.device));
     draft_.insert(row, found);
+    candidates = candidates_of(problem_, draft_, loads_, row, latency);
     changed = true;
   }
   return changed;

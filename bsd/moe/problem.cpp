@@ -1,6 +1,7 @@
 #include "bsd/moe/problem.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "common/check.h"
@@ -41,6 +42,22 @@ void insert_key(std::uint64_t key, std::uint64_t* keys, std::size_t& count, std:
   std::size_t place = count++;
   for (; place > 0 && keys[place - 1] < key; --place) keys[place] = keys[place - 1];
   keys[place] = key;
+}
+
+/// Sorts 8 keys, greatest first, by Batcher's odd-even merge: no branch depends on the data.
+void sort_8(std::uint64_t* keys) {
+  constexpr std::uint8_t kPairs[19][2] = {{0, 1}, {2, 3}, {4, 5}, {6, 7}, {0, 2}, {1, 3}, {4, 6},
+                                          {5, 7}, {1, 2}, {5, 6}, {0, 4}, {1, 5}, {2, 6}, {3, 7},
+                                          {2, 4}, {3, 5}, {1, 2}, {3, 4}, {5, 6}};
+  std::array<std::uint64_t, 8> key{};
+  std::copy(keys, keys + 8, key.begin());
+#pragma GCC unroll 19
+  for (const auto& pair : kPairs) {
+    const std::uint64_t a = key[pair[0]], b = key[pair[1]];
+    key[pair[0]] = a > b ? a : b;
+    key[pair[1]] = a > b ? b : a;
+  }
+  std::copy(key.begin(), key.end(), keys);
 }
 
 /// Copies `from` to [devices]; devices beyond it get its greatest value.
@@ -87,8 +104,15 @@ void Ranks::build(const SelectionInput& input) {
 
 void Ranks::rank_row(const float* probability, std::size_t row, std::size_t top_k) {
   std::size_t count = 0;
-  for (const std::uint16_t expert : held_) {
-    insert_key(key_of(clean(probability[expert]), expert), keys_.data(), count, width_);
+  if (held_.size() == 8 && width_ == 8) {
+    for (const std::uint16_t expert : held_) {
+      keys_[count++] = key_of(clean(probability[expert]), expert);
+    }
+    sort_8(keys_.data());
+  } else {
+    for (const std::uint16_t expert : held_) {
+      insert_key(key_of(clean(probability[expert]), expert), keys_.data(), count, width_);
+    }
   }
   Ranked* const ranked = ranked_.data() + row * width_;
   std::transform(keys_.data(), keys_.data() + count, ranked, ranked_from);
@@ -159,19 +183,20 @@ double Loads::seconds_of_one(std::size_t device, const Holders& holders) const {
   return fixed_[device] + per_row_[device] + (held ? choices / static_cast<double>(held) : 0.0);
 }
 
-void Loads::add(std::size_t device, std::size_t expert, bool has_row) {
-  busy_[device] += to_add(device, expert, has_row);
-  if (has_row) return;
-  ++rows_[device];
-  airtime_ += airtime_of_[device];
-}
-
-void Loads::remove(std::size_t device, std::size_t expert, bool keeps_row) {
-  busy_[device] -= per_choice(device, expert);
-  if (keeps_row) return;
-  busy_[device] -= per_row_[device];
-  airtime_ = std::max(0.0, airtime_ - airtime_of_[device]);
-  if (--rows_[device] == 0) busy_[device] = 0;  // exactly: no rounding is left behind
+void HolderTable::build(const Holders& holders) {
+  start_.clear();
+  devices_.clear();
+  masks_.clear();
+  start_.reserve(holders.size() + 1);
+  masks_.reserve(holders.size());
+  for (const auto& of_expert : holders) {
+    std::uint64_t mask = 0;
+    for (const std::uint16_t device : of_expert) mask |= device_bit(device);
+    masks_.push_back(mask);
+    start_.push_back(static_cast<std::uint32_t>(devices_.size()));
+    devices_.insert(devices_.end(), of_expert.begin(), of_expert.end());
+  }
+  start_.push_back(static_cast<std::uint32_t>(devices_.size()));
 }
 
 void Problem::prepare(const SelectionInput& in) {
@@ -179,6 +204,7 @@ void Problem::prepare(const SelectionInput& in) {
   WDMOE_CHECK(in.top_k >= 1 && in.top_k <= in.probabilities.cols);
   WDMOE_CHECK(in.probabilities.cols <= 0xffff);
   input = &in;
+  holders.build(*in.holders);
   ranks.build(in);
   loads.reset(in);
 }

@@ -19,6 +19,15 @@ constexpr std::size_t kMaxTopK = 32;
 constexpr std::size_t kSubstitutes = 8;
 constexpr std::size_t kMaxRanks = 64;
 
+constexpr std::uint64_t bit(std::size_t index) {
+  return std::uint64_t{1} << (index & 63);
+}
+/// The bit of a device in a HolderTable mask.  Devices beyond 63 share one set of all ones: the
+/// masks then promise more than there is, and only the exact check behind them decides.
+constexpr std::uint64_t device_bit(std::size_t device) {
+  return device < 64 ? bit(device) : ~std::uint64_t{0};
+}
+
 struct Ranked {
   float probability;
   std::uint16_t expert;
@@ -58,6 +67,17 @@ class Loads {
   bool priced() const { return priced_; }  ///< false: nothing is known, every latency is 0
   double busy(std::size_t device) const { return busy_[device]; }
   double airtime() const { return airtime_; }
+  /// Devices that could take one more row, cost of the choice aside, and be done before `latency`
+  /// (or at it, with `inclusive`); as bits of a HolderTable mask.
+  std::uint64_t with_room(double latency, bool inclusive) const {
+    std::uint64_t room = 0;
+    for (std::size_t device = 0; device < busy_.size(); ++device) {
+      const double done =
+          busy_[device] + per_row_[device] + (rows_[device] == 0 ? fixed_[device] : 0);
+      if (done < latency || (inclusive && done == latency)) room |= device_bit(device);
+    }
+    return room;
+  }
   /// T: the busiest device or the shared medium, whichever is later.
   double latency() const;
   std::size_t busiest() const;  ///< the first of equals
@@ -80,8 +100,19 @@ class Loads {
   /// fixed + per_row + mean of per_choice over the experts held: t_k of [wdmoe] for one row.
   double seconds_of_one(std::size_t device, const Holders& holders) const;
 
-  void add(std::size_t device, std::size_t expert, bool has_row);
-  void remove(std::size_t device, std::size_t expert, bool keeps_row);
+  void add(std::size_t device, std::size_t expert, bool has_row) {
+    busy_[device] += to_add(device, expert, has_row);
+    if (has_row) return;
+    ++rows_[device];
+    airtime_ += airtime_of_[device];
+  }
+  void remove(std::size_t device, std::size_t expert, bool keeps_row) {
+    busy_[device] -= per_choice(device, expert);
+    if (keeps_row) return;
+    busy_[device] -= per_row_[device];
+    airtime_ = airtime_ > airtime_of_[device] ? airtime_ - airtime_of_[device] : 0.0;
+    if (--rows_[device] == 0) busy_[device] = 0;  // exactly: no rounding is left behind
+  }
 
   /// What add() to `device` changes; undo() puts it back to the last bit.
   struct Mark {
@@ -104,12 +135,44 @@ class Loads {
   double airtime_ = 0;
 };
 
+/// Holders of a layer in one piece of memory: what the searches read most.
+class HolderTable {
+ public:
+  struct Range {
+    const std::uint16_t* first;
+    const std::uint16_t* last;
+    const std::uint16_t* begin() const { return first; }
+    const std::uint16_t* end() const { return last; }
+  };
+  void build(const Holders& holders);
+  /// The holders as a bit set, for a quick "can any of these"; all ones for a device beyond 63.
+  std::uint64_t mask(std::size_t expert) const { return masks_[expert]; }
+  Range of(std::size_t expert) const {
+    return {devices_.data() + start_[expert], devices_.data() + start_[expert + 1]};
+  }
+
+ private:
+  std::vector<std::uint32_t> start_;    // [experts + 1]
+  std::vector<std::uint64_t> masks_;    // [experts]
+  std::vector<std::uint16_t> devices_;  // of all experts, one after the other
+};
+
 struct Problem {
   const SelectionInput* input = nullptr;
+  HolderTable holders;
   Ranks ranks;
   Loads loads;
 
   void prepare(const SelectionInput& in);
+  /// The ranks of `row` with a holder among the devices of `reach` (bits as in HolderTable::mask).
+  std::uint64_t ranks_within(std::size_t row, std::uint64_t reach) const {
+    const Ranked* const ranked = ranks.row(row);
+    std::uint64_t within = 0;
+    for (std::size_t rank = 0; rank < ranks.width(); ++rank) {
+      within |= std::uint64_t{(holders.mask(ranked[rank].expert) & reach) != 0} << rank;
+    }
+    return within;
+  }
   /// Nobody holds anything, or top_k is beyond kMaxTopK: only plain top-k can answer.
   bool trivial() const { return ranks.width() == 0 || input->top_k > kMaxTopK; }
   /// Least share of gate mass that `row` must keep; 0: no demand of its own.

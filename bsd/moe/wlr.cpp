@@ -19,7 +19,7 @@ struct DeviceWeights {
   std::size_t count = 0;
 };
 
-DeviceWeights weights_of(Span<const Pick> picks) {
+DeviceWeights weights_of(Picks picks) {
   DeviceWeights w;
   double sum = 0;
   for (const Pick& pick : picks) sum += static_cast<double>(pick.probability);
