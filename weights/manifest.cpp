@@ -13,7 +13,7 @@ constexpr const char* kSplitKind = "wdmoe-split";
 constexpr std::size_t kMostExpertsHeld = shape_limits::kLayers * shape_limits::kExperts;
 constexpr std::size_t kMostFiles = 64;
 constexpr std::size_t kMostShards = 65'536;
-constexpr std::size_t kMostName = 64;  // the wire's bound for an agent's name
+constexpr std::size_t kMostName = 64;  // a device name; the wire allows more
 
 using Writer = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
 
