@@ -3,8 +3,7 @@
 // Unknown: each device's shares x_k (down) and z_k (up), the common excess e, and the price ratio
 // r. Conditions, with y = dl_snr/x, w = ul_snr/z:
 //     device k finishes in time     dl_floor·excess(y) + ul_floor·excess(w) = e + gap_k
-//     device k spends economically  r·ul_snr²·price(w)^-1 … in the form
-//                                   r · (ul_snr/dl_snr)² · price(y)/price(w) = 1
+//     device k spends economically  r · (ul_snr/dl_snr)² · price(y)/price(w) = 1
 //     the bands are full            Σ x_k = 1,  Σ z_k = 1
 // A device's two conditions touch only its own shares, so each Newton step eliminates them device
 // by device and solves one 2x2 system for (e, r): linear cost, no memory beyond the devices. In

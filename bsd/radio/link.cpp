@@ -26,6 +26,10 @@ Link measured_link(BitsPerSecond rate, Hertz bandwidth) {
   return {bandwidth * std::expm1(rate.value() / bandwidth.value() * std::numbers::ln2)};
 }
 
+double gain_of(Link link, Watts power, WattsPerHertz noise) {
+  return link.strength.value() * noise.value() / power.value();
+}
+
 BitsPerSecond rate_of(Link link, Hertz bandwidth) {
   const double strength = link.strength.value(), band = bandwidth.value();
   if (!(strength > 0 && band > 0)) return BitsPerSecond(0);

@@ -24,6 +24,9 @@ Link make_link(Watts power, double gain, WattsPerHertz noise);
 /// Both > 0; inverts rate_of.
 Link measured_link(BitsPerSecond rate, Hertz bandwidth);
 
+/// The channel gain behind a link of known power: feeds a measured link to the allocator.
+double gain_of(Link link, Watts power, WattsPerHertz noise);
+
 /// Shannon rate of the link in `bandwidth` (>= 0, also infinite).  Zero strength or bandwidth: 0.
 BitsPerSecond rate_of(Link link, Hertz bandwidth);
 

@@ -54,6 +54,8 @@ TEST_CASE("link: a measured rate gives the link that carries it") {
   const Link link = measured_link(BitsPerSecond(60e6), Hertz(20e6));
   CHECK(link.strength.value() == doctest::Approx(20e6 * 7));  // 2^3 - 1
   CHECK(rate_of(link, Hertz(20e6)).value() == doctest::Approx(60e6));
+  const double gain = gain_of(link, Watts(0.2), kThermalNoise);
+  CHECK(make_link(Watts(0.2), gain, kThermalNoise).strength / link.strength == doctest::Approx(1));
 }
 
 TEST_CASE("link: path loss is the paper's, never a gain") {
