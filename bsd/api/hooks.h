@@ -1,6 +1,6 @@
 #pragma once
-// What the HTTP API needs from the rest of the base station: a few functions, so that it knows neither
-// engine nor fleet.  All are called on the io thread and must not block.
+// What the HTTP API needs from the rest of the base station: a few functions, so that it knows
+// neither engine nor fleet.  All are called on the io thread and must not block.
 
 #include <cstdint>
 #include <functional>
@@ -14,7 +14,8 @@ namespace wdmoe::bsd::api {
 
 struct Health {
   bool ready = false;
-  std::vector<std::string> missing;  ///< one line for each thing that is not there, "layer 3 expert 1"
+  std::vector<std::string>
+      missing;  ///< one line for each thing that is not there, "layer 3 expert 1"
 };
 
 struct Hooks {
@@ -33,10 +34,10 @@ struct Hooks {
 };
 
 struct ModelInfo {
-  std::string name;              ///< as clients see it
-  std::size_t max_context = 0;   ///< prompt and completion, in tokens
-  std::int64_t created = 0;      ///< seconds since 1970
-  std::string fingerprint;       ///< system_fingerprint: build and policy
+  std::string name;                  ///< as clients see it
+  std::size_t max_context = 0;       ///< prompt and completion, in tokens
+  std::int64_t created = 0;          ///< seconds since 1970
+  std::string fingerprint;           ///< system_fingerprint: build and policy
   std::string bos_token, eos_token;  ///< for GET /tokenizer_info; may be empty
 };
 

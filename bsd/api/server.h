@@ -1,6 +1,6 @@
 #pragma once
-// Prompt in, text out: the OpenAI-style HTTP API of the base station.  Lives on the io thread, which runs
-// the io_context; engine events arrive there by asio::post.
+// Prompt in, text out: the OpenAI-style HTTP API of the base station.  Lives on the io thread,
+// which runs the io_context; engine events arrive there by asio::post.
 
 #include <chrono>
 #include <cstddef>
@@ -18,12 +18,13 @@ namespace wdmoe::bsd::api {
 
 struct Settings {
   std::string listen = "127.0.0.1:8080";  ///< address:port, [address]:port; port 0: any free one
-  int inherited_fd = -1;                  ///< a listening socket (systemd) that takes `listen`'s place
+  int inherited_fd = -1;  ///< a listening socket (systemd) that takes `listen`'s place
   std::size_t max_connections = 256;
   std::size_t max_body_bytes = std::size_t{4} << 20;
   std::size_t max_header_bytes = std::size_t{16} << 10;
   std::size_t max_unsent_bytes = std::size_t{4} << 20;  ///< of a stream whose reader is slow
-  std::chrono::milliseconds idle_timeout{60'000};   ///< from the end of a response to the next header
+  std::chrono::milliseconds idle_timeout{
+      60'000};  ///< from the end of a response to the next header
   std::chrono::milliseconds body_timeout{60'000};   ///< from the header to the body's end
   std::chrono::milliseconds write_timeout{30'000};  ///< without any progress of the reader
   std::chrono::milliseconds ping_interval{10'000};  ///< comment line after this much silence
@@ -33,9 +34,10 @@ struct Settings {
 
 class Server {
  public:
-  /// Binds and listens at once; throws std::runtime_error naming `listen` when it cannot.  Everything
-  /// passed in outlives the server; the io_context must be run by one thread only.  Engine events that
-  /// come after the server's end are dropped, but the io_context has to outlive them.
+  /// Binds and listens at once; throws std::runtime_error naming `listen` when it cannot.
+  /// Everything passed in outlives the server; the io_context must be run by one thread only.
+  /// Engine events that come after the server's end are dropped, but the io_context has to outlive
+  /// them.
   Server(boost::asio::io_context& io, Settings settings, Hooks hooks, const Tokenizer& tokenizer);
   ~Server();
   Server(const Server&) = delete;

@@ -1,0 +1,196 @@
+#include "bsd/api/routes.h"
+
+#include <nlohmann/json.hpp>
+
+#include "bsd/api/fields.h"
+
+namespace wdmoe::bsd::api {
+namespace {
+
+using nlohmann::json;
+using Handler = HttpResponse (*)(const HttpRequest&, const RouteContext&);
+
+struct Route {
+  std::string_view method, path;
+  Handler handler;  // null: a call of the engine
+};
+
+HttpResponse json_response(const json& body, unsigned status = 200) {
+  HttpResponse response;
+  response.status = status;
+  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  return response;
+}
+
+json model_json(const ModelInfo& model) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "wdmoe"},
+          {"max_model_len", model.max_context}};
+}
+
+HttpResponse models(const HttpRequest&, const RouteContext& context) {
+  return json_response({{"object", "list"}, {"data", json::array({model_json(context.model)})}});
+}
+
+HttpResponse health(const HttpRequest&, const RouteContext& context) {
+  const Health state = context.hooks.health();
+  json body = {{"status", state.ready ? "ok" : "starting"}};
+  if (!state.ready) body["missing"] = state.missing;
+  HttpResponse response = json_response(body, state.ready ? 200 : 503);
+  if (!state.ready) response.headers.emplace_back("Retry-After", std::to_string(retry_after(503)));
+  return response;
+}
+
+HttpResponse metrics(const HttpRequest&, const RouteContext& context) {
+  HttpResponse response;
+  response.type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = context.hooks.metrics();
+  return response;
+}
+
+HttpResponse agents(const HttpRequest&, const RouteContext& context) {
+  HttpResponse response;
+  response.body = context.hooks.agents();
+  return response;
+}
+
+HttpResponse tokenizer_info(const HttpRequest&, const RouteContext& context) {
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? json() : json(text);
+  };
+  return json_response({{"bos_token", text_or_null(context.model.bos_token)},
+                        {"eos_token", text_or_null(context.model.eos_token)},
+                        {"pad_token", nullptr},
+                        {"chat_template", nullptr},
+                        {"vocab_size", context.tokenizer.vocabulary_size()},
+                        {"max_model_len", context.model.max_context}});
+}
+
+ApiResult<json> tokenized(const HttpRequest& request, const RouteContext& context) {
+  WDMOE_API_ASSIGN(body, parse_object(request.body));
+  const json* prompt = find_field(body, "prompt");
+  if (prompt == nullptr || !prompt->is_string()) return bad_field("prompt", "should be a string");
+  WDMOE_API_ASSIGN(add_special, bool_field(body, "add_special_tokens", true));
+  const auto tokens = context.tokenizer.encode(prompt->get<std::string>(), add_special);
+  if (!tokens) return bad_field("prompt", "cannot be tokenized: " + tokens.error().text);
+  return json({{"count", tokens->size()},
+               {"max_model_len", context.model.max_context},
+               {"tokens", *tokens}});
+}
+
+ApiResult<json> detokenized(const HttpRequest& request, const RouteContext& context) {
+  WDMOE_API_ASSIGN(body, parse_object(request.body));
+  const json* list = find_field(body, "tokens");
+  WDMOE_API_ASSIGN(tokens, token_list(list == nullptr ? json() : *list, "tokens",
+                                      context.tokenizer.vocabulary_size()));
+  WDMOE_API_ASSIGN(skip_special, bool_field(body, "skip_special_tokens", false));
+  return json({{"prompt", context.tokenizer.decode(tokens, skip_special)}});
+}
+
+HttpResponse tokenize(const HttpRequest& request, const RouteContext& context) {
+  const auto body = tokenized(request, context);
+  return body ? json_response(*body) : error_response(body.error());
+}
+
+HttpResponse detokenize(const HttpRequest& request, const RouteContext& context) {
+  const auto body = detokenized(request, context);
+  return body ? json_response(*body) : error_response(body.error());
+}
+
+constexpr Route kRoutes[] = {
+    {"POST", "/v1/completions", nullptr},
+    {"POST", "/v1/chat/completions", nullptr},
+    {"POST", "/wdmoe/v1/logits", nullptr},
+    {"GET", "/v1/models", models},
+    {"GET", "/healthz", health},
+    {"GET", "/health", health},
+    {"GET", "/metrics", metrics},
+    {"GET", "/wdmoe/v1/agents", agents},
+    {"GET", "/tokenizer_info", tokenizer_info},
+    {"POST", "/tokenize", tokenize},
+    {"POST", "/detokenize", detokenize},
+};
+
+const Route* find_route(std::string_view path) {
+  for (const Route& route : kRoutes)
+    if (route.path == path) return &route;
+  return nullptr;
+}
+
+HttpResponse one_model(std::string_view id, const RouteContext& context) {
+  if (id == context.model.name) return json_response(model_json(context.model));
+  ApiError error;
+  error.status = 404;
+  error.message = "The model '" + std::string(id) + "' does not exist; this server has '" +
+                  context.model.name + "'";
+  error.param = "model";
+  error.code = "model_not_found";
+  return error_response(error);
+}
+
+HttpResponse no_route(std::string_view path) {
+  ApiError error;
+  error.status = 404;
+  error.message = "there is nothing at " + std::string(path.substr(0, 200)) +
+                  "; the API is at /v1/completions, /v1/chat/completions and /v1/models";
+  error.code = "not_found";
+  return error_response(error);
+}
+
+HttpResponse wrong_method(const HttpRequest& request, std::string_view allowed) {
+  ApiError error;
+  error.status = 405;
+  error.message = std::string(request.path()) + " takes " + std::string(allowed) + ", not " +
+                  request.method.substr(0, 20);
+  error.code = "method_not_allowed";
+  HttpResponse response = error_response(error);
+  response.headers.emplace_back("Allow", std::string(allowed) + ", OPTIONS");
+  return response;
+}
+
+HttpResponse preflight() {
+  HttpResponse response;
+  response.status = 204;
+  response.type.clear();
+  response.headers = {{"Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"},
+                      {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id"},
+                      {"Access-Control-Max-Age", "86400"}};
+  return response;
+}
+
+}  // namespace
+
+HttpResponse error_response(const ApiError& error) {
+  HttpResponse response;
+  response.status = error.status;
+  response.body = error.json();
+  if (const unsigned seconds = retry_after(error.status); seconds > 0)
+    response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  return response;
+}
+
+std::optional<CallKind> call_of(const HttpRequest& request) {
+  if (request.method != "POST") return std::nullopt;
+  if (request.path() == "/v1/completions") return CallKind::completion;
+  if (request.path() == "/v1/chat/completions") return CallKind::chat;
+  if (request.path() == "/wdmoe/v1/logits") return CallKind::logits;
+  return std::nullopt;
+}
+
+HttpResponse answer_directly(const HttpRequest& request, const RouteContext& context) {
+  if (request.method == "OPTIONS") return preflight();
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  constexpr std::string_view kModels = "/v1/models/";
+  if (request.path().substr(0, kModels.size()) == kModels)
+    return reads ? one_model(request.path().substr(kModels.size()), context)
+                 : wrong_method(request, "GET");
+  const Route* route = find_route(request.path());
+  if (route == nullptr) return no_route(request.path());
+  const bool fits = route->method == request.method || (reads && route->method == "GET");
+  if (!fits || route->handler == nullptr) return wrong_method(request, route->method);
+  return route->handler(request, context);
+}
+
+}  // namespace wdmoe::bsd::api

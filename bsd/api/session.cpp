@@ -1,0 +1,304 @@
+#include "bsd/api/session.h"
+
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+
+#include "bsd/api/routes.h"
+
+namespace wdmoe::bsd::api {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+// A pipelining client may send this much ahead; beyond, its next requests wait in the kernel.
+constexpr std::size_t kMaxAhead = 64 * 1024;
+// After our last byte the client gets this long to read it: closing with unread input would reset
+// the connection and take the answer away.
+constexpr std::chrono::milliseconds kLinger{2'000};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Session::Session(tcp::socket socket, std::shared_ptr<SessionHost> host)
+    : socket_(std::move(socket)),
+      host_(std::move(host)),
+      reader_(host_->settings().max_header_bytes, host_->settings().max_body_bytes),
+      read_timer_(socket_.get_executor()),
+      write_timer_(socket_.get_executor()),
+      ping_timer_(socket_.get_executor()) {}
+
+void Session::start() {
+  ErrorCode ignored;
+  socket_.set_option(tcp::no_delay(true), ignored);  // tokens are small and should not wait
+  wait_for_request();
+  read();
+}
+
+void Session::arm(Timer& timer, std::chrono::milliseconds after, void (Session::*on_time)()) {
+  timer.expires_after(after);
+  timer.async_wait([self = shared_from_this(), &timer, on_time](const ErrorCode& error) {
+    // A timer that was set anew while its old expiry was already queued is not due yet.
+    if (error || self->closed_ || timer.expiry() > std::chrono::steady_clock::now()) return;
+    (self.get()->*on_time)();
+  });
+}
+
+void Session::wait_for_request() {
+  arm(read_timer_, host_->settings().idle_timeout, &Session::close);
+}
+
+void Session::read() {
+  if (reading_ || closed_ || input_.size() >= kMaxAhead) return;
+  reading_ = true;
+  socket_.async_read_some(asio::buffer(chunk_),
+                          [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
+                            self->on_read(error, size);
+                          });
+}
+
+void Session::on_read(const ErrorCode& error, std::size_t size) {
+  reading_ = false;
+  if (closed_) return;
+  if (error) return client_gone();
+  if (!lingering_) {
+    input_.append(chunk_.data(), size);
+    take_input();
+  }
+  read();
+}
+
+/// Handles the requests that have come in whole, one after the other, as long as the client also
+/// reads.
+void Session::take_input() {
+  while (!busy_ && !closed_ && !lingering_ && unsent_.size() < kMaxAhead) {
+    switch (reader_.feed(input_)) {
+      case RequestReader::State::more:
+        if (reader_.header_done() && !std::exchange(body_timed_, true))
+          arm(read_timer_, host_->settings().body_timeout, &Session::close);
+        if (reader_.wants_continue()) send("HTTP/1.1 100 Continue\r\n\r\n");
+        return;
+      case RequestReader::State::bad:
+        return refuse_input();
+      case RequestReader::State::ready:
+        handle(reader_.take());
+    }
+  }
+}
+
+void Session::refuse_input() {
+  ApiError error;
+  error.status = reader_.status();
+  error.message = reader_.problem();
+  error.code = error.status == 413 ? "body_too_large" : "bad_http";
+  framing_ = {};
+  framing_.keep_alive = false;
+  framing_.request_id = host_->fresh_name();
+  busy_ = true;
+  respond(error_response(error));
+}
+
+void Session::handle(HttpRequest request) {
+  busy_ = true;
+  body_timed_ = false;
+  read_timer_.cancel();
+  framing_.keep_alive = request.keep_alive && !host_->draining();
+  framing_.head_only = request.method == "HEAD";
+  framing_.http_1_0 = request.http_1_0;
+  framing_.request_id = request.request_id.empty() ? host_->fresh_name() : request.request_id;
+  if (const auto kind = call_of(request)) return begin_call(*kind, request);
+  respond(answer_directly(request, {host_->settings().model, host_->hooks(), host_->tokenizer()}));
+}
+
+void Session::begin_call(CallKind kind, const HttpRequest& request) {
+  const Settings& settings = host_->settings();
+  const CallContext context{host_->tokenizer(), settings.model, settings.chat, host_->fresh_seed()};
+  auto call = kind == CallKind::chat         ? parse_chat(request.body, context)
+              : kind == CallKind::completion ? parse_completion(request.body, context)
+                                             : parse_logits(request.body, context);
+  if (!call) return fail_call(call.error());
+
+  AnswerHead head;
+  head.id = (kind == CallKind::chat ? "chatcmpl-" : "cmpl-") + host_->fresh_name();
+  head.created = std::chrono::duration_cast<std::chrono::seconds>(
+                     std::chrono::system_clock::now().time_since_epoch())
+                     .count();
+  head.model = settings.model.name;
+  head.fingerprint = settings.model.fingerprint;
+  const RequestId first_id = host_->reserve_ids(call->choices.size());
+  const std::uint64_t serial = ++serial_;
+  const auto make_sink = [this, serial](std::size_t choice) -> EventSink {
+    return [executor = socket_.get_executor(), weak = weak_from_this(), serial,
+            choice](TokenEvent event) {
+      asio::post(executor, [weak, serial, choice, event = std::move(event)] {
+        if (const auto self = weak.lock()) self->on_event(serial, choice, event);
+      });
+    };
+  };
+  exchange_.emplace(Answer(std::move(*call), std::move(head), host_->tokenizer()), host_->hooks(),
+                    first_id, make_sink);
+  began_ = last_token_ = std::chrono::steady_clock::now();
+  token_seen_ = false;
+  if (const auto refused = exchange_->start()) return fail_call(*refused);
+  if (!exchange_->call().stream) return;
+  stream_begun_ = true;
+  send(write_stream_head(framing_) + write_stream_piece(exchange_->answer().begin(), framing_));
+  arm(ping_timer_, settings.ping_interval, &Session::ping);
+}
+
+void Session::on_event(std::uint64_t serial, std::size_t choice, const TokenEvent& event) {
+  if (closed_ || !exchange_ || serial != serial_) return;
+  observe(event);
+  deliver(exchange_->accept(choice, event));
+}
+
+void Session::deliver(std::string streamed) {
+  const bool stream = exchange_->call().stream;
+  if (stream && !streamed.empty()) {
+    send(write_stream_piece(streamed, framing_));
+    if (closed_) return;
+    arm(ping_timer_, host_->settings().ping_interval, &Session::ping);
+  }
+  if (!exchange_->finished()) return;
+  if (exchange_->error()) return fail_call(ApiError(*exchange_->error()));
+  if (stream) {
+    send(write_stream_piece(exchange_->answer().end(), framing_) + write_stream_end(framing_));
+    if (closed_) return;
+    if (framing_.http_1_0) framing_.keep_alive = false;
+    stream_begun_ = false;
+    finish_call(200);
+    return end_response();
+  }
+  HttpResponse response;
+  response.body = exchange_->answer().body();
+  finish_call(200);
+  respond(response);
+}
+
+void Session::finish_call(unsigned status) {
+  ping_timer_.cancel();
+  exchange_.reset();
+  if (host_->hooks().count_request) host_->hooks().count_request(status);
+}
+
+/// Before the head went out an error is a response, afterwards the stream's last event.
+void Session::fail_call(const ApiError& error) {
+  const bool streaming = std::exchange(stream_begun_, false);
+  finish_call(error.status);
+  if (!streaming) return respond(error_response(error));
+  framing_.keep_alive = false;
+  send(write_stream_piece(sse_event(error.json()), framing_) + write_stream_end(framing_));
+  if (!closed_) end_response();
+}
+
+void Session::respond(const HttpResponse& response) {
+  send(write_response(response, framing_));
+  if (!closed_) end_response();
+}
+
+/// The response is in the queue; on to the next request, or to the end.
+void Session::end_response() {
+  busy_ = false;
+  if (!framing_.keep_alive) {
+    lingering_ = true;
+    arm(read_timer_, host_->settings().write_timeout, &Session::close);
+    if (!writing_) on_written({}, 0);
+    return;
+  }
+  wait_for_request();
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->take_input();
+    self->read();
+  });
+}
+
+void Session::client_gone() {
+  if (exchange_) {
+    exchange_->cancel();
+    finish_call(499);  // nginx's word for it
+  }
+  close();
+}
+
+void Session::close() {
+  if (closed_) return;
+  if (exchange_) return client_gone();
+  closed_ = true;
+  ErrorCode ignored;
+  read_timer_.cancel();
+  write_timer_.cancel();
+  ping_timer_.cancel();
+  socket_.close(ignored);
+}
+
+void Session::close_if_idle() {
+  if (!busy_ && unsent_.empty() && sending_.empty()) close();
+}
+
+void Session::observe(const TokenEvent& event) {
+  if (!event.token) return;
+  const Hooks& hooks = host_->hooks();
+  const double seconds = seconds_since(last_token_);
+  if (token_seen_) {
+    if (hooks.observe_inter_token && exchange_->call().choices.size() == 1)
+      hooks.observe_inter_token(seconds);
+  } else if (hooks.observe_first_token) {
+    hooks.observe_first_token(seconds);
+  }
+  token_seen_ = true;
+  last_token_ = std::chrono::steady_clock::now();
+}
+
+void Session::send(std::string bytes) {
+  if (closed_) return;
+  unsent_ += bytes;
+  if (unsent_.size() > host_->settings().max_unsent_bytes && exchange_ && exchange_->call().stream)
+    return client_gone();  // reads too slowly, or not at all
+  if (!writing_) write();
+}
+
+void Session::write() {
+  if (sent_ == sending_.size()) {
+    sending_ = std::exchange(unsent_, {});
+    sent_ = 0;
+  }
+  if (sending_.empty()) return;
+  writing_ = true;
+  arm(write_timer_, host_->settings().write_timeout, &Session::client_gone);
+  socket_.async_write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
+                           [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
+                             self->on_written(error, size);
+                           });
+}
+
+void Session::on_written(const ErrorCode& error, std::size_t size) {
+  writing_ = false;
+  if (closed_) return;
+  if (error) return client_gone();
+  sent_ += size;
+  write_timer_.cancel();
+  if (sent_ < sending_.size() || !unsent_.empty()) return write();
+  sending_.clear();
+  sent_ = 0;
+  if (!lingering_) {
+    take_input();
+    return read();
+  }
+  ErrorCode ignored;
+  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  arm(read_timer_, kLinger, &Session::close);
+}
+
+/// A comment keeps proxies from giving up during a long prefill.
+void Session::ping() {
+  if (!exchange_) return;
+  send(write_stream_piece(": ping\n\n", framing_));
+  if (!closed_) arm(ping_timer_, host_->settings().ping_interval, &Session::ping);
+}
+
+}  // namespace wdmoe::bsd::api
