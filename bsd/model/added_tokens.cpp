@@ -66,22 +66,19 @@ AddedTokens::AddedTokens(const nlohmann::json& list, const Bpe& bpe, const Norma
   for (std::size_t i = 0; i < list.size(); ++i)
     add(Part(list[i], "added_tokens[" + std::to_string(i) + "]"), bpe);
 
-  // Where two tokens read the same, the special one counts, as in Hugging Face's order.
-  for (const bool special : {true, false}) {
-    for (std::uint32_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].special != special) continue;
-      if (!tokens_[i].normalized) {
-        raw_.add(tokens_[i].content, i);
-        continue;
-      }
-      Piece form{tokens_[i].content, true};
-      if (normalizer != nullptr)
-        if (const auto done = normalizer->apply(form); !done)
-          throw LoadError(done.error().code,
-                          "added token '" + form.text + "': " + done.error().text);
-      if (!form.text.empty()) normalized_.add(form.text, i);
-    }
+  for (AddedToken& token : tokens_) {
+    Piece form{token.content, true};
+    if (token.normalized && normalizer != nullptr)
+      if (const auto done = normalizer->apply(form); !done)
+        throw LoadError(done.error().code,
+                        "added token '" + token.content + "': " + done.error().text);
+    token.form = std::move(form.text);
   }
+  // Where two tokens read the same, the special one counts, as in Hugging Face's order.
+  for (const bool special : {true, false})
+    for (std::uint32_t i = 0; i < tokens_.size(); ++i)
+      if (tokens_[i].special == special && !tokens_[i].form.empty())
+        (tokens_[i].normalized ? normalized_ : raw_).add(tokens_[i].form, i);
 }
 
 void AddedTokens::add(const Part& part, const Bpe& bpe) {

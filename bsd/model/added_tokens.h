@@ -23,6 +23,7 @@ namespace wdmoe::bsd::text {
 struct AddedToken {
   Token id = 0;
   std::string content;
+  std::string form;  // what is looked for, and what it decodes to: normalised if `normalized`
   bool special = false, lstrip = false, rstrip = false, single_word = false, normalized = false;
 };
 

@@ -55,18 +55,18 @@ class JsonTokenizer final : public Tokenizer {
     return std::max<std::size_t>(bpe_.id_end(), added_.id_end());
   }
   bool is_special(Token token) const override {
-    const std::string* piece = piece_of(token);
-    return piece != nullptr && added_.is_special(*piece);
+    const AddedToken* added = added_.find(token);
+    return added != nullptr && added_.is_special(added->content);
   }
   std::optional<Token> token_of(std::string_view piece) const override {
     const auto added = added_.find(piece);
     return added ? added : bpe_.find(piece);
   }
 
-  /// Null for an id that is not in use.
+  /// The string that is decoded; null for an id that is not in use.
   const std::string* piece_of(Token token) const {
     const AddedToken* added = added_.find(token);
-    return added != nullptr ? &added->content : bpe_.piece(token);
+    return added != nullptr ? &added->form : bpe_.piece(token);
   }
 
  private:
@@ -88,6 +88,8 @@ class JsonTokenizer::Stream final : public TokenStream {
   void push(Token token, std::string& out) override {
     const std::string* piece = tokenizer_.piece_of(token);
     if (piece == nullptr) return;
+    // Hugging Face compares the normalised form, so a special token that normalisation changes
+    // stays.
     if (skip_special_ && tokenizer_.added_.is_special(*piece)) return;
     pipeline_.push(*piece, out);
   }
