@@ -1,6 +1,6 @@
 #pragma once
 // Agents in threads of this process, with the reference backend: the real Store, Handler and Server
-// over inproc://, ipc:// or tcp://.
+// over ipc:// or tcp:// (inproc:// tells no monitor of connections).
 
 #include <memory>
 #include <optional>

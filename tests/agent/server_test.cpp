@@ -1,0 +1,110 @@
+// A real Server against a base station that the test plays.
+
+#include <functional>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/fake_fleet.h"
+
+using namespace wdmoe;
+
+namespace {
+
+struct Station {
+  Station() {
+    auto bound = wire::Router::bind(context, "ipc:///tmp/wdmoe-server-test", {}, {});
+    REQUIRE(bound);
+    router = std::move(*bound);
+  }
+  /// The next message of this kind; the bound ends a failed test.
+  template <class T>
+  const T& next() {
+    for (int round = 0; round < 2000; ++round) {
+      while (router->receive(incoming)) {
+        message = wire::decode(incoming.frame.bytes(), {});
+        REQUIRE(message);
+        if (std::holds_alternative<T>(*message)) return std::get<T>(*message);
+      }
+      wire::WaitItem item{router->handle()};
+      wire::wait({&item, 1}, milliseconds(10));
+    }
+    FAIL("the agent stayed silent");
+    return std::get<T>(*message);
+  }
+  void send(Bytes frame) { REQUIRE(router->send(incoming.peer, frame) == wire::Sent::ok); }
+  void send_dispatch(std::uint64_t id) {
+    const MutableTensor rows = encoder.begin_rows(1, 8, DType::f32);
+    std::fill_n(rows.data, rows.size_bytes(), std::byte{0});
+    const fb::Assignment wish(0, 0, 0, 1);
+    send(encoder.finish_dispatch(id, 0, DType::f32, {&wish, 1}));
+  }
+
+  wire::Context context;
+  std::unique_ptr<wire::Router> router;
+  wire::Incoming incoming;
+  wire::Encoder encoder;
+  Result<wire::Message> message = fail(Code::unavailable, "none yet");
+};
+
+test::FakeAgentOptions options() {
+  test::FakeAgentOptions options;
+  options.endpoint = "ipc:///tmp/wdmoe-server-test";
+  options.experts = {{0, 0}};
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("server: says Hello, is not ready before Welcome, answers after it, says Goodbye") {
+  Station station;
+  const test::RandomExperts weights(1, 1, 8, 8);
+  auto agent = std::make_unique<test::FakeAgent>(station.context, weights, options());
+  const auto& hello = station.next<wire::Hello>();
+  CHECK(hello.name == "agent-0");
+  CHECK(hello.experts.size() == 1);
+
+  station.send_dispatch(1);
+  CHECK(station.next<wire::ExpertResult>().status == wire::Status::not_ready);
+
+  station.send(station.encoder.welcome({}));
+  station.send_dispatch(2);
+  const auto& result = station.next<wire::ExpertResult>();
+  CHECK(result.id == 2);
+  CHECK(result.status == wire::Status::ok);
+
+  station.send(station.encoder.ping(9));
+  CHECK(station.next<wire::Pong>().sequence == 9);
+
+  agent.reset();
+  CHECK(station.next<wire::Goodbye>().reason == "stopping");
+}
+
+TEST_CASE("server: junk is answered with malformed, and work goes on") {
+  Station station;
+  const test::RandomExperts weights(1, 1, 8, 8);
+  const test::FakeAgent agent(station.context, weights, options());
+  station.next<wire::Hello>();
+  station.send(station.encoder.welcome({}));
+  const auto junk = test::random_rows(1, 100, 3);
+  station.send({reinterpret_cast<const std::byte*>(junk.data()), 400});
+  const auto& refusal = station.next<wire::ExpertResult>();
+  CHECK(refusal.status == wire::Status::malformed);
+  CHECK(refusal.id == 0);
+  station.send_dispatch(3);
+  CHECK(station.next<wire::ExpertResult>().status == wire::Status::ok);
+}
+
+TEST_CASE("server: pings a quiet base station, says Hello again when asked to") {
+  Station station;
+  const test::RandomExperts weights(1, 1, 8, 8);
+  const test::FakeAgent agent(station.context, weights, options());
+  station.next<wire::Hello>();
+  wire::Welcome welcome;
+  welcome.heartbeat_ms = 50;
+  station.send(station.encoder.welcome(welcome));
+  CHECK(station.next<wire::Ping>().sequence == 1);
+  CHECK(station.next<wire::Ping>().sequence == 2);
+  welcome.status = wire::Status::not_ready;
+  station.send(station.encoder.welcome(welcome));
+  CHECK(station.next<wire::Hello>().name == "agent-0");
+}
