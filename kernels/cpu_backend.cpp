@@ -28,6 +28,10 @@ namespace {
 // Below this many multiply-adds a barrier would cost more than the second thread saves.
 constexpr std::size_t kWorthSharing = 1u << 15;
 
+/// Rows and assignments of one call; no scheduler sends more, and products of it with an extent
+/// (kMaxExpertExtent) stay far from overflowing.
+constexpr std::size_t kMaxRows = std::size_t{1} << 20;
+
 constexpr std::size_t blocks_of(std::size_t count, std::size_t block) {
   return (count + block - 1) / block;
 }
@@ -56,6 +60,7 @@ class CpuBackend final : public ExpertBackend {
   }
 
   Result<void> reserve(std::size_t rows, std::size_t assignments) override {
+    WDMOE_TRY(check_rows(rows, assignments));
     reserved_rows_ = std::max(reserved_rows_, rows);
     reserved_assignments_ = std::max(reserved_assignments_, assignments);
     return make_room(reserved_rows_, reserved_assignments_);
@@ -69,6 +74,7 @@ class CpuBackend final : public ExpertBackend {
       assignments += item.rows.size();
       multiplies += item.rows.size() * 3 * hidden_ * experts_[item.expert].gate.rows;
     }
+    WDMOE_TRY(check_rows(in.rows, std::max(assignments, work.size())));
     WDMOE_TRY(make_room(in.rows, std::max(assignments, work.size())));
     const Call call{work, in, out};
     alone_ = multiplies < kWorthSharing;
@@ -84,6 +90,13 @@ class CpuBackend final : public ExpertBackend {
     Tensor in;
     MutableTensor out;
   };
+
+  static Result<void> check_rows(std::size_t rows, std::size_t assignments) {
+    const std::size_t most = std::max(rows, assignments);
+    if (most <= kMaxRows) return {};
+    return fail(Code::limit, "experts: " + std::to_string(most) +
+                                 " rows at once: expected at most " + std::to_string(kMaxRows));
+  }
 
   /// Grows the working memory; allocates only when it is asked for more than ever before.
   Result<void> make_room(std::size_t rows, std::size_t assignments) {

@@ -221,7 +221,7 @@ TEST_CASE("backends: refuse what does not fit, naming it") {
   }
 }
 
-TEST_CASE("cpu backend: refuses a reservation that no machine can hold") {
+TEST_CASE("cpu backend: refuses more rows than it will ever be sent") {
   ThreadPool pool(1);
   Experts experts(1, 16, 24, DType::f16);
   const auto cpu = make_cpu_backend(pool);
@@ -229,4 +229,5 @@ TEST_CASE("cpu backend: refuses a reservation that no machine can hold") {
   const auto refused = cpu->reserve(std::size_t{1} << 40, std::size_t{1} << 40);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::limit);
+  CHECK(cpu->reserve(8, 16));  // the refused reservation left no trace
 }
