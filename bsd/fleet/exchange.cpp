@@ -75,7 +75,8 @@ Result<void> Fleet::send_all(std::size_t layer, Matrix<const float> x, StepCosts
     const wire::Sent sent = router_->send(to.peer, frame);
     if (sent == wire::Sent::gone) drop(device, "connection lost");
     if (sent != wire::Sent::ok)
-      return fail(Code::unavailable, "agent " + to.hello.name + " cannot be reached");
+      return fail(Code::unavailable, "agent " + name_of(device) + " cannot be reached: " +
+                                         (sent == wire::Sent::full ? "it does not read" : "gone"));
     costs.bytes_sent += frame.size();
     ++costs.messages;
   }

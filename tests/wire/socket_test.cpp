@@ -137,6 +137,22 @@ TEST_CASE("socket: a frame beyond the limit ends the connection") {
   CHECK_FALSE(pair.router->receive(pair.incoming));
 }
 
+TEST_CASE("socket: a queue that the peer has emptied takes the next message at once") {
+  SocketOptions narrow;
+  narrow.high_water = 1;
+  Pair pair("tcp://127.0.0.1:*", {}, {}, narrow);
+  REQUIRE(pair.sent("hello"));
+  REQUIRE(pair.until([&] { return pair.router->receive(pair.incoming); }));
+  for (int round = 0; round < 500; ++round) {
+    REQUIRE(pair.router->send(pair.incoming.peer, bytes_of("x")) == Sent::ok);
+    while (!pair.dealer->receive(pair.frame)) {
+    }
+    REQUIRE(pair.dealer->send(bytes_of("y")) == Sent::ok);
+    while (!pair.router->receive(pair.incoming)) {
+    }
+  }
+}
+
 TEST_CASE("socket: sending to a connection that is gone says so") {
   Pair pair("tcp://127.0.0.1:*");
   REQUIRE(pair.sent("hi"));
