@@ -1,0 +1,42 @@
+// wdmoe keygen: CURVE keys for a base station or its agents.
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "wire/keys.h"
+
+namespace wdmoe::cli {
+namespace {
+
+struct KeygenOptions {
+  std::vector<std::string> names;
+  std::filesystem::path out = ".";
+  bool force = false;
+};
+
+Result<int> keygen(const KeygenOptions& options) {
+  for (const std::string& name : options.names) {
+    const auto pair = wire::write_keys(options.out, name, options.force);
+    if (!pair) return tl::unexpected<Error>(pair.error());
+    std::printf("%s  %s\n", pair->public_key.c_str(), (options.out / (name + ".pub")).c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_keygen(Commands& commands) {
+  const auto options = std::make_shared<KeygenOptions>();
+  CLI::App& command = commands.add(
+      "keygen", "make CURVE keys: NAME.key stays where it is used, NAME.pub goes to the other side",
+      [options] { return keygen(*options); });
+  command.add_option("NAME", options->names, "identity of a base station or an agent")->required();
+  command.add_option("--out", options->out, "directory of the key files")->type_name("DIR");
+  command.add_flag("--force", options->force, "replace keys that exist");
+}
+
+}  // namespace wdmoe::cli
