@@ -1,5 +1,6 @@
 #include "bsd/local_model.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -8,16 +9,18 @@
 namespace wdmoe::bsd {
 
 Result<std::unique_ptr<LocalModel>> LocalModel::load(const std::filesystem::path& path,
-                                                     std::size_t threads, std::size_t cache_bytes) {
+                                                     std::size_t threads,
+                                                     std::size_t cache_tokens) {
+  if (cache_tokens > kMostCacheTokens)
+    return fail(Code::limit, std::to_string(cache_tokens) +
+                                 " tokens are more than one process caches, " +
+                                 std::to_string(kMostCacheTokens));
   Result<weights::Checkpoint> checkpoint = weights::Checkpoint::open(path);
   if (!checkpoint) return tl::unexpected<Error>(std::move(checkpoint).error());
   Result<ModelConfig> config = ModelConfig::load(checkpoint->directory());
   if (!config) return tl::unexpected<Error>(std::move(config).error());
-  const std::size_t page = KvCache::page_bytes(*config);
-  if (cache_bytes < page)
-    return fail(Code::limit, "key-value cache of " + std::to_string(cache_bytes) +
-                                 " bytes: one page of this model takes " + std::to_string(page));
-
+  const std::size_t pages = std::max<std::size_t>(KvCache::pages_for(cache_tokens), 1);
+  const std::size_t cache_bytes = pages * KvCache::page_bytes(*config);
   std::unique_ptr<LocalModel> model(
       new LocalModel(*std::move(checkpoint), *std::move(config), threads, cache_bytes));
   auto experts = make_local_experts(model->checkpoint_, model->config_, *model->backend_);

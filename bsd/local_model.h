@@ -18,10 +18,12 @@ namespace wdmoe::bsd {
 
 class LocalModel {
  public:
-  /// `threads`: at least 1.  `cache_bytes`: bound of keys and values, at least one page (limit if
-  /// less).  Errors name the file and what is wrong with it.
+  static constexpr std::size_t kMostCacheTokens = std::size_t{1} << 24;
+
+  /// `threads`: at least 1.  `cache_tokens`: room for keys and values of all sequences together, at
+  /// most kMostCacheTokens (limit).  Errors name the file and what is wrong with it.
   static Result<std::unique_ptr<LocalModel>> load(const std::filesystem::path& path,
-                                                  std::size_t threads, std::size_t cache_bytes);
+                                                  std::size_t threads, std::size_t cache_tokens);
   LocalModel(const LocalModel&) = delete;
   LocalModel& operator=(const LocalModel&) = delete;
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "bsd/json_depth.h"
 #include "bsd/model/config_reader.h"
 
 namespace wdmoe::bsd {
@@ -242,24 +243,8 @@ void read_eos(ConfigReader& reader, std::size_t vocabulary, std::vector<unsigned
   out = std::move(tokens);
 }
 
-/// Nesting of brackets outside strings; nlohmann's dump() and copies recurse, so depth is bounded
-/// first.
-std::size_t nesting(std::string_view text) {
-  std::size_t depth = 0, deepest = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\') ++i;
-    if (c == '"') quoted = !quoted;
-    if (quoted) continue;
-    if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
-    if ((c == '}' || c == ']') && depth > 0) --depth;
-  }
-  return deepest;
-}
-
 Result<json> parse_object(const char* file, std::string_view text) {
-  if (nesting(text) > kMaxNesting)
+  if (json_depth(text) > kMaxNesting)  // nlohmann's dump() and copies recurse
     return fail(Code::limit, std::string(file) + ": nested deeper than " +
                                  std::to_string(kMaxNesting) + " levels");
   json object = json::parse(text, nullptr, /*allow_exceptions=*/false);

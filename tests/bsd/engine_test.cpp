@@ -216,8 +216,7 @@ TEST_CASE("engine: a cancelled request frees its place and its pages before the 
 
 TEST_CASE("engine: who does not fit waits for a place in order, and whoever runs can finish") {
   const test::TinyModel files;
-  const ModelConfig config = ModelConfig::load(files.path()).value();
-  EngineFixture fixture(files.path(), {}, 4 * KvCache::page_bytes(config));  // 128 tokens
+  EngineFixture fixture(files.path(), {}, 4 * kPageTokens);
   for (RequestId id = 1; id <= 6; ++id)
     REQUIRE(
         fixture.submit(EngineFixture::greedy(id, tokens_of(20, static_cast<unsigned>(id)), 40)));
@@ -239,7 +238,7 @@ TEST_CASE("engine: refuses what cannot be served, by name") {
   EngineOptions options;
   options.max_sequences = 1;
   options.max_waiting = 1;
-  EngineFixture fixture(files.path(), options, 10 * KvCache::page_bytes(shape));
+  EngineFixture fixture(files.path(), options, 10 * kPageTokens);
   const Request good = EngineFixture::greedy(1, {1, 2}, 5);
   struct Case {
     const char* name;

@@ -88,8 +88,8 @@ struct Told {
 class EngineFixture {
  public:
   explicit EngineFixture(const std::filesystem::path& path, bsd::EngineOptions options = {},
-                         std::size_t cache_bytes = std::size_t{64} << 20)
-      : model(path, 1, cache_bytes),
+                         std::size_t cache_tokens = 16384)
+      : model(path, 1, cache_tokens),
         experts(model.experts()),
         policy(bsd::make_top_k_policy()),
         decoder(

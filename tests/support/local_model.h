@@ -16,8 +16,8 @@ class LocalModel {
  public:
   /// Throws (fails the test) when `path` does not load.
   explicit LocalModel(const std::filesystem::path& path, std::size_t threads = 1,
-                      std::size_t cache_bytes = std::size_t{64} << 20)
-      : model_(bsd::LocalModel::load(path, threads, cache_bytes).value()) {}
+                      std::size_t cache_tokens = 16384)
+      : model_(bsd::LocalModel::load(path, threads, cache_tokens).value()) {}
 
   const weights::Checkpoint& checkpoint() const { return model_->checkpoint(); }
   const bsd::ModelConfig& config() const { return model_->config(); }
