@@ -17,9 +17,15 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "wdmoe " WDMOE_VERSION);
   app.require_subcommand(1);
   wdmoe::cli::Commands commands{app, {}};
+  wdmoe::cli::add_up(commands);
+  wdmoe::cli::add_generate(commands);
+  wdmoe::cli::add_chat(commands);
+  wdmoe::cli::add_bench(commands);
   wdmoe::cli::add_split(commands);
   wdmoe::cli::add_inspect(commands);
+  wdmoe::cli::add_keygen(commands);
   wdmoe::cli::add_make_model(commands);
+  wdmoe::cli::add_logits(commands);
   wdmoe::cli::add_allocate(commands);
   try {
     app.parse(argc, argv);
