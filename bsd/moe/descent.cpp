@@ -8,7 +8,7 @@ namespace wdmoe::bsd {
 namespace {
 
 // Per choice of the gate: moves that a path may take and exits that it may price.  Random cells
-// need about 1 and 4; the bounds end a pathological one, with a valid selection.
+// need about 2 and 4; the bounds end a pathological one, with a valid selection.
 constexpr std::size_t kChangesPerChoice = 8, kLooksPerChoice = 32;
 
 }  // namespace
@@ -40,25 +40,24 @@ void Descent::set_up(const Problem& problem, Draft& draft, Loads& loads) {
 void Descent::run(const Problem& problem, double quality, Draft& draft, Loads& loads) {
   set_up(problem, draft, loads);
   const double least_mass = quality * static_cast<double>(draft.rows()) - kMassSlack;
-  double lowest = loads.latency();
-  std::size_t mark = 0;
-  while (step(least_mass)) {
-    const double latency = loads.latency();
+  double lowest = std::numeric_limits<double>::infinity();
+  std::size_t mark = 0, busiest = 0;
+  double latency = 0;
+  do {
+    busiest = loads.busiest();
+    latency = std::max(loads.busy(busiest), loads.airtime());
     if (latency >= lowest) continue;  // two bottlenecks: one is relieved, the other still waits
     lowest = latency;
     mark = changes_.size();
-  }
+  } while (step(busiest, latency, least_mass));
   undo_to(mark);
 }
 
 /// One move along the path; false at its end.
-bool Descent::step(double least_mass) {
+bool Descent::step(std::size_t busiest, double latency, double least_mass) {
   const std::size_t choices = draft_->rows() * draft_->top_k();
-  if (changes_.size() >= kChangesPerChoice * choices) return false;
-  const std::size_t busiest = loads_->busiest();
+  if (changes_.size() >= kChangesPerChoice * choices || !(latency > 0)) return false;
   medium_ = loads_->airtime() >= loads_->busy(busiest);
-  const double latency = loads_->latency();
-  if (!(latency > 0)) return false;
   room_ = loads_->with_room(latency, false);
   Plan plan;
   std::uint32_t row = 0;
@@ -146,7 +145,7 @@ bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t le
   if (!keeps_row) freed += loads_->to_lose_row(device);
   plan.air = keeps_row ? 0.0 : -loads_->airtime_of(device);
   if (device < 64) reach &= ~device_bit(device);
-  std::uint64_t candidates = problem_->ranks_within(row, reach) & ~used;
+  std::uint64_t candidates = reach == 0 ? 0 : problem_->ranks_within(row, reach) & ~used;
   for (std::size_t left = leaving; left != 0 && candidates != 0; left &= left - 1) {
     if (!place(row, latency, candidates, device, plan)) break;
     const Pick& arrival = plan.arrival[plan.arrivals - 1];

@@ -38,7 +38,7 @@ class Descent {
   };
 
   void set_up(const Problem& problem, Draft& draft, Loads& loads);
-  bool step(double least_mass);
+  bool step(std::size_t busiest, double latency, double least_mass);
   bool cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best);
   void order(VisitQueue& queue, double latency, Plan& scratch);
   bool plan_exit(std::size_t row, std::size_t device, double latency, Plan& best);

@@ -76,8 +76,6 @@ void MinMaxPolicy::search(double quality) {
   if (previous != nullptr && other_.start_from(problem_, *previous)) {
     consider(other_, quality, best);
   }
-  loads_.clear();
-  draft_.load(loads_);
   refill(best);
 }
 
@@ -91,11 +89,12 @@ bool MinMaxPolicy::meets(const Draft& draft, double quality) const {
 }
 
 void MinMaxPolicy::consider(const Draft& candidate, double quality, double& best) {
-  loads_.clear();
-  candidate.load(loads_);
-  const double latency = loads_.latency();
+  trial_ = problem_.loads;
+  candidate.load(trial_);
+  const double latency = trial_.latency();
   if (latency >= best || !meets(candidate, quality)) return;
   draft_ = candidate;
+  loads_ = trial_;
   best = latency;
 }
 

@@ -42,7 +42,8 @@ class MinMaxPolicy final : public SelectionPolicy {
   Problem problem_;
   Draft draft_;  // the answer so far
   Draft by_wlr_, other_;
-  Loads loads_;
+  Loads loads_;  // of draft_
+  Loads trial_;
   WlrRule wlr_;
   HistoryRule history_;
   Descent descent_;
