@@ -162,16 +162,21 @@ class Cutter {
 struct Search {
   pcre2_match_data* data;
   pcre2_match_context* context;
-  pcre2_jit_stack* stack;
+  pcre2_jit_stack* stack = nullptr;
 
   explicit Search(const pcre2_code* code)
       : data(pcre2_match_data_create_from_pattern(code, nullptr)),
-        context(pcre2_match_context_create(nullptr)),
-        stack(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr)) {
+        context(pcre2_match_context_create(nullptr)) {
     if (context == nullptr) return;
     pcre2_set_match_limit(context, kMatchLimit);
     pcre2_set_heap_limit(context, kHeapLimitKib);
+  }
+  /// PCRE2's JIT begins with 32 KiB of the machine's stack; true when there is more from now on.
+  bool grow_stack() {
+    if (stack != nullptr) return false;
+    stack = pcre2_jit_stack_create(64 * 1024, kJitStackBytes, nullptr);
     if (stack != nullptr) pcre2_jit_stack_assign(context, nullptr, stack);
+    return stack != nullptr;
   }
   Search(const Search&) = delete;
   Search& operator=(const Search&) = delete;
@@ -210,6 +215,7 @@ Result<void> Pattern::find_regex(std::string_view text, std::vector<Match>& out)
     const int found = pcre2_match(compiled_->code, subject, text.size(), at, PCRE2_NO_UTF_CHECK,
                                   search.data, search.context);
     if (found == PCRE2_ERROR_NOMATCH) break;
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT && search.grow_stack()) continue;
     if (found < 0)
       return fail(Code::limit,
                   "the tokenizer's regular expression gave up on this text (PCRE2 error " +
