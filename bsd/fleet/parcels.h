@@ -13,7 +13,7 @@ namespace wdmoe::bsd {
 
 /// What one device gets.
 struct Parcel {
-  std::vector<std::uint32_t> rows;                ///< rows of the batch, ascending
+  std::vector<std::uint32_t> rows;          ///< rows of the batch, ascending
   std::vector<fb::Assignment> assignments;  ///< their `row` counts within `rows`
 };
 
