@@ -74,7 +74,8 @@ struct TokenEvent {
   FinishReason finish = FinishReason::none;
   std::string error;                                       ///< one line, with finish == error
   std::uint32_t prompt_tokens = 0, completion_tokens = 0;  ///< so far
-  StepCosts costs;  ///< of the pass that made this token; summed on the last event
+  StepCosts costs;                                         ///< of the pass that made this token
+  StepCosts totals;  ///< of the whole request, on the last event
 };
 
 /// Called on the engine thread; must not block.

@@ -100,9 +100,8 @@ TokenEvent Sequence::next_token(Span<const float> logits) {
 void Sequence::charge(const StepCosts& costs, Span<TokenEvent> events) {
   costs_ += costs;
   for (TokenEvent& event : events) {
-    if (event.finish != FinishReason::none)
-      event.costs = costs_;
-    else if (event.token)  // not the prompt event, which shares its pass with the first token
+    if (event.finish != FinishReason::none) event.totals = costs_;
+    if (event.token)  // not the prompt event, which shares its pass with the first token
       event.costs = costs;
   }
 }
@@ -112,7 +111,7 @@ TokenEvent Sequence::end(FinishReason reason, std::string error) {
   TokenEvent last = event();
   last.finish = reason;
   last.error = std::move(error);
-  last.costs = costs_;
+  last.totals = costs_;
   return last;
 }
 

@@ -167,6 +167,10 @@ api::Settings Station::Parts::api_settings(int inherited_http) const {
   settings.max_body_bytes = std::size_t{config.http_body_kib} << 10;
   settings.model.name = served_name(config);
   settings.model.max_context = engine.max_context();
+  settings.model.layers = model.layers;
+  settings.model.experts = model.experts;
+  settings.model.hidden = model.hidden;
+  settings.model.vocabulary = model.vocabulary;
   settings.model.created = std::chrono::duration_cast<std::chrono::seconds>(
                                std::chrono::system_clock::now().time_since_epoch())
                                .count();

@@ -111,6 +111,14 @@ std::string Answer::echo(std::size_t index) {
   return sse_event(dump(chunk(json::array({std::move(one)}))));
 }
 
+/// What of an event's text the client sees.
+std::string Answer::shown(Choice& choice, const std::string& text) const {
+  if (!is_chat() || choice.begun) return text;
+  const std::size_t begin = text.find_first_not_of(" \t\n");
+  choice.begun = begin != std::string::npos;
+  return choice.begun ? text.substr(begin) : std::string();
+}
+
 std::string Answer::accept(std::size_t index, const TokenEvent& event) {
   Choice& choice = choices_[index];
   if (!choice.finish_reason.empty() || error_) return {};
@@ -126,16 +134,16 @@ std::string Answer::accept(std::size_t index, const TokenEvent& event) {
   choice.prompt_tokens = event.prompt_tokens;
   choice.completion_tokens = event.completion_tokens;
   const bool last = event.finish != FinishReason::none;
+  const std::string text = shown(choice, event.text);
   if (call_.stream) {
-    // The last event's costs are the whole request's, so its token has none of its own.
-    const bool traced = call_.trace && event.token && !last;
-    out += text_chunk(index, event.text, traced ? &event.costs : nullptr);
+    const bool traced = call_.trace && event.token;
+    out += text_chunk(index, text, traced ? &event.costs : nullptr);
   } else {
-    choice.text += event.text;
+    choice.text += text;
   }
   if (!last) return out;
   choice.finish_reason = reason_of(event.finish);
-  choice.totals = event.costs;
+  choice.totals = event.totals;
   --open_;
   if (call_.stream) out += finish_chunk(index);
   return out;

@@ -51,10 +51,12 @@ class Answer {
     std::uint32_t prompt_tokens = 0, completion_tokens = 0;
     std::size_t text_offset = 0;  // of the next logprobs entry
     bool echoed = false;
+    bool begun = false;  // text has begun (chat drops leading blanks)
     StepCosts totals;
   };
 
   std::string echo(std::size_t index);
+  std::string shown(Choice& choice, const std::string& text) const;
   nlohmann::json chunk(nlohmann::json choices) const;
   std::string text_chunk(std::size_t index, const std::string& text, const StepCosts* costs);
   std::string finish_chunk(std::size_t index);

@@ -130,6 +130,12 @@ ApiResult<void> read_chat_logprobs(const json& body, Request& request, Call& cal
   return {};
 }
 
+/// Tokenizers put a blank before a word into the word's token, so a prompt or a stop string that
+/// ends with one would not match what the model writes.
+std::string without_trailing_blanks(const std::string& text) {
+  return text.substr(0, text.find_last_not_of(" \t\n") + 1);
+}
+
 /// content: a string, null, or a list of {"type": "text", "text": …}.
 ApiResult<std::string> content_from(const json& message, const std::string& name) {
   const json* content = find_field(message, "content");
@@ -168,14 +174,13 @@ ApiResult<std::string> chat_text(const json& body, const ChatFormat& format) {
     }
     text += content + format.separator;
   }
-  return text + format.assistant_prefix;
+  return text + without_trailing_blanks(format.assistant_prefix);
 }
 
-/// The next turn of the user ends the answer; without its trailing blanks, which tokens may
-/// swallow.
+/// The next turn of the user ends the answer.
 void add_user_stop(const ChatFormat& format, std::vector<std::string>& stops) {
-  const std::size_t end = format.user_prefix.find_last_not_of(" \t\n");
-  if (end != std::string::npos) stops.push_back(format.user_prefix.substr(0, end + 1));
+  const std::string stop = without_trailing_blanks(format.user_prefix);
+  if (!stop.empty()) stops.push_back(stop);
 }
 
 }  // namespace

@@ -34,15 +34,16 @@ struct Hooks {
 };
 
 struct ModelInfo {
-  std::string name;                  ///< as clients see it
-  std::size_t max_context = 0;       ///< prompt and completion, in tokens
-  std::int64_t created = 0;          ///< seconds since 1970
+  std::string name;             ///< as clients see it
+  std::size_t max_context = 0;  ///< prompt and completion, in tokens
+  std::size_t layers = 0, experts = 0, hidden = 0, vocabulary = 0;  ///< shape, for GET /v1/models
+  std::int64_t created = 0;                                         ///< seconds since 1970
   std::string fingerprint;           ///< system_fingerprint: build and policy
   std::string bos_token, eos_token;  ///< for GET /tokenizer_info; may be empty
 };
 
 /// How chat messages become one prompt: prefix, content, separator for each, then the assistant's
-/// prefix.
+/// prefix without its trailing blanks; an answer's leading blanks are dropped in return.
 struct ChatFormat {
   std::string system_prefix, user_prefix = "User: ", assistant_prefix = "Assistant: ";
   std::string separator = "\n";

@@ -27,7 +27,13 @@ json model_json(const ModelInfo& model) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "wdmoe"},
-          {"max_model_len", model.max_context}};
+          {"max_model_len", model.max_context},
+          {"wdmoe",
+           {{"layers", model.layers},
+            {"experts", model.experts},
+            {"hidden", model.hidden},
+            {"vocabulary", model.vocabulary},
+            {"max_context", model.max_context}}}};
 }
 
 HttpResponse models(const HttpRequest&, const RouteContext& context) {

@@ -203,3 +203,30 @@ TEST_CASE("answer: a failed choice ends the call with one error") {
   CHECK(answer.error()->status == 500);
   CHECK(answer.error()->message == event.error);
 }
+
+TEST_CASE("answer: a chat's leading blanks are dropped, whole or in a stream") {
+  const auto event = [](const char* text, FinishReason finish) {
+    TokenEvent made;
+    made.token = 1;
+    made.text = text;
+    made.finish = finish;
+    return made;
+  };
+  for (const bool stream : {false, true}) {
+    CAPTURE(stream);
+    Answer answer =
+        answer_to(std::string(R"({"messages":[{"role":"user","content":"x"}],"stream":)") +
+                      (stream ? "true}" : "false}"),
+                  CallKind::chat);
+    std::string out;
+    for (const char* text : {" ", " Once", " upon"})
+      out += answer.accept(0, event(text, FinishReason::none));
+    out += answer.accept(0, event(" a", FinishReason::stop));
+    if (stream) {
+      CHECK(out.find(R"("content":"Once")") != std::string::npos);
+      CHECK(out.find(R"("content":" upon")") != std::string::npos);
+    } else {
+      CHECK(json::parse(answer.body())["choices"][0]["message"]["content"] == "Once upon a");
+    }
+  }
+}

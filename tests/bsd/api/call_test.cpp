@@ -103,7 +103,7 @@ TEST_CASE("call: a chat becomes one prompt by the table of prefixes") {
       context);
   REQUIRE(call);
   CHECK(tokenizer.decode(call->choices[0].prompt, true) ==
-        "System: S\nUser: U\nAssistant: A\nUser: V\nAssistant: ");
+        "System: S\nUser: U\nAssistant: A\nUser: V\nAssistant:");
   CHECK(call->choices[0].stop == std::vector<std::string>{"!", "User:"});
   CHECK(call->choices[0].max_tokens == model.max_context - call->choices[0].prompt.size());
   CHECK(chat_call({{"max_completion_tokens", 3}, {"max_tokens", 9}})->choices[0].max_tokens == 3);

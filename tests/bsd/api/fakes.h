@@ -85,7 +85,10 @@ inline std::vector<TokenEvent> events_for(const Request& request) {
     event.costs.total = std::chrono::milliseconds(5);
     event.costs.wire_wait = std::chrono::milliseconds(2);
     event.costs.bytes_sent = 100;
-    if (i + 1 == request.max_tokens) event.finish = FinishReason::length;
+    if (i + 1 == request.max_tokens) {
+      event.finish = FinishReason::length;
+      event.totals = event.costs;
+    }
     events.push_back(event);
   }
   return events;
