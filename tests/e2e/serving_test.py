@@ -144,16 +144,21 @@ def test_several_requests_progress_together(demo, client, model):
 
 def test_a_client_that_leaves_frees_its_sequence(demo):
     body = json.dumps({"prompt": PROMPT, "max_tokens": 400, "ignore_eos": True, "stream": True}).encode()
+    ended_by_length = demo.metric("wdmoe_sequences_ended_total", reason="length")
     host, port = demo.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        assert b"200" in connection.recv(4096)
-        assert demo.metric("wdmoe_sequences_running") >= 1
+        answer = b""
+        while answer.count(b"data: ") < 3:  # it runs
+            answer += connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200")
     deadline = time.monotonic() + STOP_SECONDS
-    while demo.metric("wdmoe_sequences_running") > 0:
+    while demo.metric("wdmoe_sequences_ended_total", reason="cancelled") < 1:
+        assert demo.metric("wdmoe_sequences_ended_total", reason="length") == ended_by_length, "ran to its end"
         assert time.monotonic() < deadline, "the sequence still runs"
+    assert demo.metric("wdmoe_sequences_running") == 0
     assert demo.metric("wdmoe_requests_total", code="499") >= 1
 
 
