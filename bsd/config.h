@@ -14,7 +14,7 @@
 namespace wdmoe::bsd {
 
 struct Config {
-  std::filesystem::path model;
+  std::filesystem::path model = "/var/lib/wdmoe/model";
 
   std::string http_listen = "127.0.0.1:8080";
   std::uint32_t http_connections = 256;

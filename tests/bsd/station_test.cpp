@@ -1,0 +1,92 @@
+// What surrounds the station: its settings, its metrics page and its reports.
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include "bsd/config.h"
+#include "bsd/metrics.h"
+#include "bsd/reports.h"
+
+using namespace wdmoe;
+using namespace wdmoe::bsd;
+
+namespace {
+
+FleetSnapshot one_agent() {
+  AgentSnapshot agent;
+  agent.name = "jetson-1";
+  agent.up = true;
+  agent.experts = 12;
+  agent.rows = 7;
+  agent.dispatches = 5;
+  agent.bytes_sent = 1000;
+  agent.bytes_received = 2000;
+  agent.compute = microseconds(1500);
+  FleetSnapshot fleet;
+  fleet.complete = true;
+  fleet.missing = "every expert has a home";
+  fleet.agents = {agent};
+  return fleet;
+}
+
+bool has_line(const std::string& page, const std::string& line) {
+  return ("\n" + page).find("\n" + line + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("config: systemd/bsd.toml is what --print-config says") {
+  bsd::Config config;
+  const auto settings = settings_of(config);
+  std::ifstream in(WDMOE_SOURCE_DIR "/systemd/bsd.toml");
+  REQUIRE_MESSAGE(in, "make it: wdmoe-bsd --print-config > systemd/bsd.toml");
+  std::ostringstream text;
+  text << in.rdbuf();
+  CHECK(text.str() == print_toml(settings));
+  CHECK(read_toml(text.str(), "bsd.toml", settings));
+}
+
+TEST_CASE("metrics: the page holds engine, agents and HTTP in Prometheus' text format") {
+  EngineStats engine;
+  engine.running = 2;
+  engine.generated_tokens = 40;
+  engine.kv_pages_total = 10;
+  engine.kv_pages_free = 4;
+  engine.costs.wire_wait = std::chrono::milliseconds(1500);
+  Metrics metrics;
+  metrics.count_request(200);
+  metrics.count_request(200);
+  metrics.count_request(499);
+  metrics.observe_first_token(0.03);
+  const FleetSnapshot fleet = one_agent();
+  const std::string page = metrics.text(engine, &fleet);
+  CAPTURE(page);
+  for (const char* line :
+       {"wdmoe_sequences_running 2", "wdmoe_tokens_total{kind=\"completion\"} 40",
+        "wdmoe_kv_cache_pages{state=\"used\"} 6",
+        "wdmoe_stage_seconds_total{stage=\"wire_wait\"} 1.5",
+        "wdmoe_requests_total{code=\"200\"} 2", "wdmoe_requests_total{code=\"499\"} 1",
+        "wdmoe_time_to_first_token_seconds_bucket{le=\"0.02\"} 0",
+        "wdmoe_time_to_first_token_seconds_bucket{le=\"0.05\"} 1",
+        "wdmoe_device_up{device=\"jetson-1\"} 1",
+        "wdmoe_wire_bytes_total{device=\"jetson-1\",direction=\"downlink\"} 1000",
+        "wdmoe_wire_bytes_total{device=\"jetson-1\",direction=\"uplink\"} 2000",
+        "wdmoe_dispatches_total{device=\"jetson-1\",outcome=\"answered\"} 5",
+        "# TYPE wdmoe_wire_bytes_total counter"})
+    CHECK_MESSAGE(has_line(page, line), line);
+  CHECK(metrics.text(engine, nullptr).find("wdmoe_device_up") == std::string::npos);
+}
+
+TEST_CASE("reports: agents as JSON, with units in the names") {
+  const auto body = nlohmann::json::parse(agents_json(one_agent()));
+  CHECK(body["complete"] == true);
+  REQUIRE(body["agents"].size() == 1);
+  CHECK(body["agents"][0]["name"] == "jetson-1");
+  CHECK(body["agents"][0]["compute_s"] == doctest::Approx(0.0015));
+  CHECK(body["agents"][0]["round_trips"] == 5);
+  CHECK(nlohmann::json::parse(agents_json({}))["agents"].empty());
+}
