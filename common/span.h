@@ -2,6 +2,7 @@
 // Spans, under one name for C++17 and C++20 code alike.
 
 #include <cstddef>
+
 #include <gsl/span>
 
 namespace wdmoe {

@@ -18,8 +18,8 @@ class ExpertRunner {
   /// y[row] = Σ weight · expert(x[row]) over `selection`.  x, y: [rows, hidden] f32.
   /// Blocks until every answer is there or a deadline passed (timeout, unavailable).
   /// Adds its serialise, wire_wait, combine, bytes, messages and round trips to `costs`.
-  virtual Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
-                                Matrix<float> y, StepCosts& costs) = 0;
+  virtual Result<void> exchange(std::size_t layer, const Selection& selection,
+                                Matrix<const float> x, Matrix<float> y, StepCosts& costs) = 0;
 };
 
 }  // namespace wdmoe::bsd
