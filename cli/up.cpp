@@ -345,9 +345,12 @@ void add_up(Commands& commands) {
       ->capture_default_str();
   command.add_option("--ready-within", options->ready_within_s, "seconds to wait for the system")
       ->capture_default_str();
-  command.add_option("--bsd-flag", options->bsd_flags,
-                     "further flag for wdmoe-bsd, as --bsd-flag=--key=value");
-  command.add_option("--agent-flag", options->agent_flags, "further flag for every wdmoe-agent");
+  command
+      .add_option("--bsd-flag", options->bsd_flags,
+                  "further flag for wdmoe-bsd, as --bsd-flag=--key=value")
+      ->allow_extra_args(false);
+  command.add_option("--agent-flag", options->agent_flags, "further flag for every wdmoe-agent")
+      ->allow_extra_args(false);
   command.add_flag("--keep", options->keep, "stay up after COMMAND until Ctrl-C");
   command.add_option("COMMAND", options->command,
                      "after --: run with WDMOE_URL set, then stop the system");

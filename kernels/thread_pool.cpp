@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include <sched.h>
+
 #include "common/check.h"
 #include "kernels/scratch.h"
 
@@ -17,7 +19,7 @@ namespace {
 // Long enough to bridge the gap between two phases of a layer (tens of microseconds), short enough
 // that a waiting thread takes less than a scheduler tick from whoever else needs the core.
 constexpr std::chrono::microseconds kSpin{50};
-constexpr int kPausesPerClockRead = 32;
+constexpr int kPausesPerYield = 32;  // about a microsecond
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -27,15 +29,17 @@ void pause() {
 #endif
 }
 
-/// Spins until `ready()` or kSpin has passed; returns the last answer.
+/// Spins until `ready()` or kSpin has passed; returns the last answer.  Offers the core now and then:
+/// a socket's I/O thread or a neighbour process may be what we wait for.
 template <class Predicate>
 bool spin_until(const Predicate& ready) {
   const auto give_up = std::chrono::steady_clock::now() + kSpin;
   do {
-    for (int i = 0; i < kPausesPerClockRead; ++i) {
+    for (int i = 0; i < kPausesPerYield; ++i) {
       if (ready()) return true;
       pause();
     }
+    ::sched_yield();
   } while (std::chrono::steady_clock::now() < give_up);
   return ready();
 }
