@@ -27,7 +27,8 @@ def main():
     loss.legend(loc="upper right")
     twin.legend(loc="center right")
     for column, family in enumerate(header[7:], start=7):
-        score.plot(at, [float(row[column]) for row in measured], "o-", markersize=3, label=family)
+        points = [(int(row[1]) / 1e6, float(row[column])) for row in measured if len(row) > column and row[column]]
+        score.plot(*zip(*points), "o-", markersize=3, label=family)
     score.axhline(1 / 8, color="grey", linestyle=":", label="chance of 8 choices")
     score.set_xlabel("million tokens seen")
     score.set_ylabel("accuracy on 24 held-out items")

@@ -5,11 +5,15 @@ the wrong choices.  An item belongs to the held-out side if the checksum of its 
 training never sees a held-out question whatever its seed, format or order.
 """
 
+import itertools
 import random
+import re
 import zlib
 from typing import NamedTuple
 
 HELD_OUT_ONE_IN = 8
+PROMPT_WEIGHT = 0.1  # a task's random prompt cannot be predicted; it only teaches the format
+ANSWER_WEIGHT = 4.0  # few tokens among many, and the ones that are scored
 CHOICES = 8          # fewer only where the question itself lists the candidates
 
 
@@ -18,6 +22,7 @@ class Item(NamedTuple):
     answer: str
     wrong: list[str]
     key: str = ""    # what decides its side, where two questions are the same problem (3 + 5, 5 + 3)
+    more: list[tuple[str, str]] = []   # further questions on the same facts; only for training
 
 
 NAMES = ("Anna Ben Clara David Emma Felix Grace Henry Ida Jack Kate Leo Mia Noah Olga Paul Rosa Sam "
@@ -55,13 +60,10 @@ def wrong_numbers(rng, result: int) -> list[str]:
 
 
 def arithmetic(rng) -> Item:
-    if rng.random() < 0.6:
-        left, right, sign = rng.randint(0, 49), rng.randint(0, 49), "+"
-        result = left + right
-    else:
-        left = rng.randint(1, 60)
-        right, sign = rng.randint(0, left), "-"
-        result = left - right
+    left, right, sign = rng.randint(0, 99), rng.randint(0, 9), rng.choice("+-")
+    if sign == "-":
+        left = max(left, right)
+    result = left + right if sign == "+" else left - right
     key = f"{min(left, right)} {sign} {max(left, right)}"
     return Item(f"What is {left} {sign} {right}?", str(result), wrong_numbers(rng, result), key)
 
@@ -79,19 +81,21 @@ def sorting(rng) -> Item:
 
 
 def largest(rng) -> Item:
-    numbers = rng.sample(range(1, 100), 6)
-    best = max(numbers)
-    return Item(f"Which is the largest of {', '.join(map(str, numbers))}?", str(best),
-                [str(n) for n in numbers if n != best])
+    digits = rng.sample(range(10), 6)
+    best = max(digits)
+    return Item(f"Which is the largest of {', '.join(map(str, digits))}?", str(best),
+                [str(n) for n in digits if n != best])
 
 
 def recall(rng) -> Item:
     people, things = rng.sample(NAMES, 5), rng.sample(THINGS, 5)
     facts = " ".join(f"{p} has the {t}." for p, t in zip(people, things))
-    asked = rng.randrange(5)
-    wrong = [t for t in things if t != things[asked]] + others(rng, THINGS, things, CHOICES - 5)
-    return Item(f"{facts} What does {people[asked]} have?", f"the {things[asked]}",
-                [f"the {w}" for w in wrong])
+    order = rng.sample(range(5), 5)
+    asked = [(f"What does {people[i]} have?", f"{people[i]} has the {things[i]}.") for i in order]
+    owned = things[order[0]]
+    wrong = [t for t in things if t != owned] + others(rng, THINGS, things, CHOICES - 5)
+    return Item(f"{facts} {asked[0][0]}", asked[0][1],
+                [f"{people[order[0]]} has the {w}." for w in wrong], more=asked[1:])
 
 
 def tracking(rng) -> Item:
@@ -99,11 +103,12 @@ def tracking(rng) -> Item:
     for step in range(5):
         person = people[step] if step < 3 else rng.choice(people)
         where[person] = rng.choice([p for p in PLACES if p != where.get(person)])
-        moves.append(f"{person} {rng.choice(['went', 'ran', 'walked'])} to the {where[person]}.")
-    asked = rng.choice(people)
-    wrong = others(rng, PLACES, [where[asked]], CHOICES - 1)
-    return Item(f"{' '.join(moves)} Where is {asked}?", f"in the {where[asked]}",
-                [f"in the {w}" for w in wrong])
+        moves.append(f"{person} went to the {where[person]}.")
+    rng.shuffle(people)
+    asked = [(f"Where is {p}?", f"{p} is in the {where[p]}.") for p in people]
+    wrong = others(rng, PLACES, [where[people[0]]], CHOICES - 1)
+    return Item(f"{' '.join(moves)} {asked[0][0]}", asked[0][1],
+                [f"{people[0]} is in the {w}." for w in wrong], more=asked[1:])
 
 
 def category(rng) -> Item:
@@ -119,13 +124,30 @@ def category(rng) -> Item:
                 [w for w in shown if w != answer])
 
 
-def sequence(rng) -> Item:
-    start, step = rng.randint(0, 150), rng.randint(1, 15)
-    terms = [start + step * i for i in range(5)]
-    if rng.random() < 0.4:
-        terms.reverse()
-    *shown, result = terms
-    return Item(f"What comes after {', '.join(map(str, shown))}?", str(result), wrong_numbers(rng, result))
+def pattern(rng) -> Item:
+    """Two to four words that come round and round."""
+    period = rng.randint(2, 4)
+    words = rng.sample(THINGS + COLOURS + PLACES, period)
+    shown = [words[i % period] for i in range(rng.randint(period + 2, 3 * period))]
+    following = [words[(len(shown) + i) % period] for i in range(3)]
+    wrong = [w for w in words if w != following[0]]
+    wrong += others(rng, THINGS + COLOURS + PLACES, words, CHOICES - 1 - len(wrong))
+    return Item(f"What comes next: {', '.join(shown)}?", following[0], wrong,
+                more=[("And then?", word) for word in following[1:]])
+
+
+def copying(rng) -> Item:
+    words = rng.sample(THINGS + COLOURS + PLACES + NAMES, rng.randint(4, 9))
+    wrong = set()
+    while len(wrong) < CHOICES - 1:
+        order = words[:]
+        i, j = rng.sample(range(len(order)), 2)
+        order[i], order[j] = order[j], order[i]
+        if rng.random() < 0.5:
+            order[i] = others(rng, THINGS + COLOURS + PLACES + NAMES, words, 1)[0]
+        wrong.add(" ".join(order) + ".")
+    right = " ".join(words) + "."
+    return Item(f"Repeat {right}", right, sorted(wrong))
 
 
 # --- Stories: a small grammar, and a cloze question on the last word ------------------------------
@@ -194,6 +216,7 @@ MORALS = [
     "A kind heart is worth more than gold.",
     "And so nobody was lonely any more.",
 ]
+LAST_WORD = re.compile(r" ([a-z]+)[.?!]\"?(?= |$)")
 ENDINGS = [
     "And to this day {n1} keeps the",
     "In the end {n1} was left with the",
@@ -228,11 +251,36 @@ def tell(rng, heroes=None) -> Item:
     return Item(text, owned, wrong)
 
 
+def sentence_cloze(rng) -> Item:
+    """A story up to the last word of one of its sentences, where the sentence decides the word."""
+    endings = sorted({w for part in (OPENINGS, WEATHER, FINDS, MEETS, TROUBLES, HELPS, MORALS) for line in part
+                      for w in LAST_WORD.findall(line)})
+    while True:                              # ends: most stories have several such sentences
+        story = tell(rng).question
+        spots = [m for m in LAST_WORD.finditer(story) if m[1] in endings and m.start() > 80]
+        if spots:
+            spot = rng.choice(spots)
+            return Item(story[:spot.start(1)].rstrip(), spot[1], others(rng, endings, [spot[1]], CHOICES - 1))
+
+
+def word_order(rng, chapters: list[str]) -> Item:
+    """Some 40 words of prose and the next five, among other orders of the same five."""
+    words = rng.choice(chapters).split()
+    start = rng.randrange(len(words) - 45)
+    context, following = words[start:start + 40], words[start + 40:start + 45]
+    orders = {" ".join(order) for order in itertools.permutations(following)}
+    orders.discard(" ".join(following))
+    if len(orders) < CHOICES - 1:            # one word four times over
+        return word_order(rng, chapters)
+    return Item(" ".join(context), " ".join(following), rng.sample(sorted(orders), CHOICES - 1))
+
+
 FAMILIES = {"arithmetic": arithmetic, "sorting": sorting, "largest": largest, "recall": recall,
-            "tracking": tracking, "category": category, "sequence": sequence}
+            "tracking": tracking, "category": category, "pattern": pattern,
+            "copying": copying}
 # How often training shows each; the ones with more to learn more often.
-WEIGHTS = {"arithmetic": 4, "sorting": 1.5, "largest": 1.5, "recall": 1.5, "tracking": 2, "category": 1,
-           "sequence": 2.5}
+WEIGHTS = {"arithmetic": 3, "sorting": 0.7, "largest": 0.7, "recall": 3, "tracking": 2, "category": 1.5,
+           "pattern": 2, "copying": 4}
 SMALL_TALK = [
     ("Hello!", "Hello! How can I help you?"),
     ("Hi, how are you?", "I am very well, thank you."),
@@ -264,34 +312,41 @@ def chat_prompt(question: str) -> str:
     return f"User: {question}\nAssistant:"
 
 
-def task_document(rng) -> tuple[str, str]:
-    """(prompt, answer) of one training document."""
+def task_document(rng) -> list[tuple[str, float]]:
+    """One training document as pieces of (text, weight of its tokens in the loss)."""
     if rng.random() < 0.03:
         question, answer = rng.choice(SMALL_TALK)
-        return chat_prompt(question), f" {answer}"
+        return [(chat_prompt(question), PROMPT_WEIGHT), (f" {answer}", 1.0)]
     family = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
     item = draw(FAMILIES[family], rng, held_out=False)
     form = plain_prompt if rng.random() < 0.6 else chat_prompt
-    return form(item.question), f" {item.answer}"
+    pieces = [(form(item.question), PROMPT_WEIGHT), (f" {item.answer}", ANSWER_WEIGHT)]
+    for question, answer in item.more:
+        pieces += [("\n" + form(question), PROMPT_WEIGHT), (f" {answer}", ANSWER_WEIGHT)]
+    return pieces
 
 
-def story_document(rng) -> tuple[str, str]:
-    """(prompt, rest): a bare story, or one asked for in a chat."""
+def story_document(rng) -> list[tuple[str, float]]:
+    """A bare story, or one asked for in a chat; pieces as above."""
     if rng.random() < 0.8:
         item = draw(tell, rng, held_out=False)
-        return "", f"{item.question} {item.answer}."
+        return [(item.question, 1.0), (f" {item.answer}.", ANSWER_WEIGHT)]
     hero = rng.choice(CREATURES)
     item = draw(lambda r: tell(r, [hero]), rng, held_out=False)
     article = "an" if hero[0] in "aeiou" else "a"
-    return chat_prompt(f"Tell me a story about {article} {hero}."), f" {item.question} {item.answer}."
+    return [(chat_prompt(f"Tell me a story about {article} {hero}."), PROMPT_WEIGHT),
+            (f" {item.question}", 1.0), (f" {item.answer}.", ANSWER_WEIGHT)]
 
 
-def evaluation_set(family: str, count: int, seed: int) -> list[dict]:
+def evaluation_set(family: str, count: int, seed: int, chapters: list[str]) -> list[dict]:
     """Held-out multiple-choice items: {"id", "prompt", "choices", "answer"}, no question twice."""
     rng, seen, rows = random.Random(f"{family}/{seed}"), set(), []
-    make, form = (tell, str) if family == "cloze" else (FAMILIES[family], plain_prompt)
+    make, form = {"ownership": (tell, str), "cloze": (sentence_cloze, str),
+                  "word_order": (lambda r: word_order(r, chapters), str)}.get(
+                      family, (FAMILIES.get(family), plain_prompt))
     while len(rows) < count:
-        item = draw(make, rng, held_out=True)
+        # Prose is held out by chapter, so there any item will do.
+        item = make(rng) if family == "word_order" else draw(make, rng, held_out=True)
         if item.question in seen:
             continue
         seen.add(item.question)
@@ -302,11 +357,11 @@ def evaluation_set(family: str, count: int, seed: int) -> list[dict]:
     return rows
 
 
-EVALUATION_FAMILIES = [*FAMILIES, "cloze"]
+EVALUATION_FAMILIES = [*FAMILIES, "ownership", "cloze", "word_order"]
 
 if __name__ == "__main__":
     rng = random.Random(1)
     for _ in range(12):
-        print(*task_document(rng))
+        print(task_document(rng))
     for _ in range(4):
-        print(*story_document(rng))
+        print(story_document(rng))

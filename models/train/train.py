@@ -29,8 +29,7 @@ from model import Mixtral, Shape, huggingface_config, huggingface_tensors
 HERE = pathlib.Path(__file__).parent
 SPECIALS = ["<pad>", "<s>", "</s>"]
 BEGIN, END = 1, 2
-PROMPT_WEIGHT = 0.1      # a task's random prompt cannot be predicted; it only teaches the format
-ROW_KINDS = ["prose", "task", "prose", "task", "prose", "task", "prose", "story"]   # in turn, for ever
+ROW_KINDS = ["prose", "task", "story", "task", "prose", "task", "prose", "task"]   # in turn, for ever
 
 
 def arguments():
@@ -40,9 +39,9 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rows", type=int, default=4,
-                        help="sequences of --context tokens a step; twice as many of half the length\n"
-                             "in the first half of the training, where attention would cost too much")
-    parser.add_argument("--rate", type=float, default=2.5e-3, help="peak learning rate")
+                        help="sequences of --context tokens a step; until the last quarter, twice as\n"
+                             "many of half the length, where attention costs less")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--balance", type=float, default=0.02, help="weight of the load-balancing loss")
     parser.add_argument("--decay", type=float, default=0.1, help="weight decay of the matrices")
@@ -99,12 +98,11 @@ class Rows:
         tokens, weights = self.pending[kind]
         make = tasks.story_document if kind == "story" else tasks.task_document
         while len(tokens) < self.length:
-            prompt, answer = make(self.random)
-            head = self.tokenizer.encode(prompt).ids if prompt else [BEGIN]
-            tail = self.tokenizer.encode(answer.lstrip() if not prompt else answer,
-                                         add_special_tokens=False).ids + [END]
-            tokens += head + tail
-            weights += [PROMPT_WEIGHT] * len(head) + [1.0] * len(tail)
+            encoded = [(self.tokenizer.encode(text, add_special_tokens=False).ids, weight)
+                       for text, weight in make(self.random)]
+            for ids, weight in [([BEGIN], 0.0), *encoded, ([END], 1.0)]:
+                tokens += ids
+                weights += [weight] * len(ids)
         row = np.array(tokens[:self.length]), np.array(weights[:self.length], dtype=np.float32)
         self.pending[kind] = (tokens[self.length:], weights[self.length:])
         return row
@@ -138,12 +136,12 @@ def prose_loss(model, tokens: np.ndarray, context: int, device, windows: int = 2
 
 
 @torch.no_grad()
-def task_accuracy(model, tokenizer, context: int, device, count: int = 24) -> dict[str, float]:
+def task_accuracy(model, tokenizer, held_out: list[str], device, count: int = 24) -> dict[str, float]:
     """Share of held-out items whose right choice has the highest summed log-probability."""
     result = {}
     for family in tasks.EVALUATION_FAMILIES:
         right = 0
-        for item in tasks.evaluation_set(family, count, seed=99):
+        for item in tasks.evaluation_set(family, count, 99, held_out):
             prompt = tokenizer.encode(item["prompt"]).ids
             endings = [tokenizer.encode(c, add_special_tokens=False).ids for c in item["choices"]]
             width = max(len(prompt) + len(e) for e in endings)
@@ -179,10 +177,16 @@ def main():
     shape = Shape(**{field: getattr(options, field) for field in vars(Shape())})
 
     training, held_out = corpus.load(options.cache)
-    rng = random.Random(options.seed)
-    examples = ["".join(make(rng)) for make in (tasks.story_document, tasks.task_document)
-                for _ in range(1500)]
-    tokenizer = train_tokenizer(training + examples, shape.vocab)
+    checkpoint, saved_tokenizer = options.cache / "checkpoint.pt", options.cache / "tokenizer.json"
+    resume = options.resume and checkpoint.exists()
+    if resume:
+        tokenizer = Tokenizer.from_file(str(saved_tokenizer))
+    else:
+        rng = random.Random(options.seed)
+        examples = ["".join(text for text, _ in make(rng))
+                    for make in (tasks.story_document, tasks.task_document) for _ in range(1500)]
+        tokenizer = train_tokenizer(training + examples, shape.vocab)
+        tokenizer.save(str(saved_tokenizer))
     rows = Rows(tokenizer, training, options.seed)
     held_out_tokens = np.array(tokenizer.encode("\n\n".join(held_out)).ids)
     print(f"prose {len(rows.prose)} tokens, held out {len(held_out_tokens)}", flush=True)
@@ -191,7 +195,7 @@ def main():
     (options.out / "eval" / "heldout.txt").write_text("\n\n".join(held_out) + "\n")
     for family in tasks.EVALUATION_FAMILIES:
         with open(options.out / "eval" / f"{family}.jsonl", "w") as file:
-            for item in tasks.evaluation_set(family, 250, seed=7):
+            for item in tasks.evaluation_set(family, 200, 7, held_out):
                 file.write(json.dumps(item) + "\n")
 
     model = Mixtral(shape).to(options.device)
@@ -202,8 +206,8 @@ def main():
         lr=options.rate, betas=(0.9, 0.95), fused=True)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
 
-    checkpoint, first = options.cache / "checkpoint.pt", 0
-    if options.resume and checkpoint.exists():
+    first = 0
+    if resume:
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -219,7 +223,7 @@ def main():
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options)
-        parts = 2 if step < options.steps / 2 else 1
+        parts = 2 if step < options.steps * 3 // 4 else 1
         tokens, targets, weights = rows.batch(options.rows * parts, shape.context // parts, options.device)
         with torch.autocast(options.device, torch.bfloat16, enabled=options.device != "cpu"):
             logits, balance = model(tokens)
@@ -240,7 +244,7 @@ def main():
             recent, recent_balance = [], []
             if done % options.export_every == 0 or done == options.steps:
                 row.append(f"{math.exp(prose_loss(model, held_out_tokens, shape.context, options.device)):.2f}")
-                accuracy = task_accuracy(model, tokenizer, shape.context, options.device)
+                accuracy = task_accuracy(model, tokenizer, held_out, options.device)
                 row += [f"{value:.2f}" for value in accuracy.values()]
                 export(model, tokenizer, options.out)
                 partial = checkpoint.with_suffix(".partial")
