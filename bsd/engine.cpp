@@ -15,9 +15,10 @@ constexpr milliseconds kRetryPause{20};  // an agent that reconnects needs some 
 
 // Logits of one step, in floats: 16 MiB.  Requests that want every position's go in smaller slices.
 constexpr std::size_t kMostLogits = std::size_t{1} << 22;
-// Logits that one request may collect: 256 MiB.
-constexpr std::size_t kMostCollected = std::size_t{1} << 26;
-constexpr std::size_t kMostStops = 16, kMostStopBytes = 1024;
+// Logits that one request may collect, in floats: 16 MiB, some hundred as JSON.
+constexpr std::size_t kMostCollected = std::size_t{1} << 22;
+constexpr std::size_t kMostStops = 17;  // a client's 16 and the one that a chat adds
+constexpr std::size_t kMostStopBytes = 1024;
 constexpr std::uint32_t kMostTopLogprobs = 1024;
 
 bool is_device_fault(Code code) {
@@ -45,13 +46,13 @@ Result<void> check_request(const Request& request, std::size_t vocabulary) {
                                        " is not below the vocabulary's size " +
                                        std::to_string(vocabulary));
   if (request.stop.size() > kMostStops)
-    return fail(Code::limit, "stop: at most " + std::to_string(kMostStops) + " strings");
+    return fail(Code::bad_input, "stop: at most " + std::to_string(kMostStops) + " strings");
   for (const std::string& stop : request.stop)
     if (stop.empty() || stop.size() > kMostStopBytes)
       return fail(Code::bad_input,
                   "stop: expected strings of 1 to " + std::to_string(kMostStopBytes) + " bytes");
   if (request.top_logprobs.value_or(0) > kMostTopLogprobs)
-    return fail(Code::limit, "logprobs: at most " + std::to_string(kMostTopLogprobs));
+    return fail(Code::bad_input, "logprobs: at most " + std::to_string(kMostTopLogprobs));
   if (request.all_logits && request.prompt.size() > kMostCollected / vocabulary)
     return fail(Code::limit, "logits of every position: at most " +
                                  std::to_string(kMostCollected / vocabulary) + " tokens");
@@ -102,7 +103,7 @@ void Engine::run(const std::function<void()>& alive) {
     alive();
     if (inbox_.closed()) {
       const Instant stop_at{Instant::duration{stop_at_.load()}};
-      if (turned == Turn::idle && running_.empty() && waiting_.empty()) return;
+      if (turned == Turn::idle && running_.empty() && waiting_.empty() && inbox_.drained()) return;
       if (clock_.now() >= stop_at) return fail_all("the base station is stopping");
     }
     const Nanoseconds pause = turned == Turn::stepped  ? Nanoseconds{0}
@@ -118,6 +119,7 @@ Engine::Turn Engine::turn() {
   take_cancellations();
   admit();
   plan();
+  if (batch_.empty()) failing_since_.reset();  // nobody is left who suffered the outage
   const Turn turned = batch_.empty() ? Turn::idle : step();
   publish();
   return turned;

@@ -1,5 +1,6 @@
 #include "bsd/inbox.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -37,6 +38,11 @@ bool Inbox::closed() const {
   return closed_;
 }
 
+bool Inbox::drained() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return closed_ && requests_.empty();
+}
+
 std::optional<Submission> Inbox::take_request() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::optional<Submission> taken;
@@ -50,8 +56,12 @@ std::optional<Submission> Inbox::take_request() {
 
 std::vector<RequestId> Inbox::take_cancelled() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const std::vector<RequestId> taken(cancelled_.begin(), cancelled_.end());
-  cancelled_.clear();
+  std::vector<RequestId> taken;
+  for (const RequestId id : cancelled_)
+    if (std::none_of(requests_.begin(), requests_.end(),
+                     [id](const Submission& waiting) { return waiting.request.id == id; }))
+      taken.push_back(id);
+  for (const RequestId id : taken) cancelled_.erase(id);
   close_seen_ = true;
   update_ready();
   return taken;

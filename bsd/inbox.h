@@ -33,11 +33,14 @@ class Inbox {
   void cancel(RequestId id);
   void close();
   bool closed() const;
+  /// Closed, and every request was taken: none will come any more.
+  bool drained() const;
   /// Readable while something waits to be taken.
   int fd() const { return ready_.fd(); }
 
   // Engine thread:
   std::optional<Submission> take_request();
+  /// Those of requests that were taken; a request that came meanwhile keeps its cancellation.
   std::vector<RequestId> take_cancelled();
   void ended(RequestId id);
 

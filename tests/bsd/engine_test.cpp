@@ -4,6 +4,7 @@
 #include <future>
 #include <limits>
 #include <thread>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -255,14 +256,20 @@ TEST_CASE("engine: refuses what cannot be served, by name") {
       {"small cache", [](Request& r) { r.max_tokens = 350; }, Code::limit, "key-value cache"},
       {"empty stop", [](Request& r) { r.stop = {""}; }, Code::bad_input, "stop"},
       {"huge stop", [](Request& r) { r.stop = {std::string(5000, 'x')}; }, Code::bad_input, "stop"},
-      {"many stops", [](Request& r) { r.stop.assign(99, "x"); }, Code::limit, "stop"},
+      {"many stops", [](Request& r) { r.stop.assign(18, "x"); }, Code::bad_input, "stop"},
+      {"many logits",
+       [](Request& r) {
+         r.prompt.assign((1u << 22) / 50 + 1, 1);
+         r.all_logits = true;
+       },
+       Code::limit, "83886 tokens"},
       {"cold", [](Request& r) { r.sampling.temperature = -1; }, Code::bad_input, "temperature"},
       {"NaN", [=](Request& r) { r.sampling.temperature = nan; }, Code::bad_input, "temperature"},
       {"top_p", [](Request& r) { r.sampling.top_p = 0; }, Code::bad_input, "top_p"},
       {"min_p", [](Request& r) { r.sampling.min_p = 2; }, Code::bad_input, "min_p"},
       {"penalty", [](Request& r) { r.sampling.repetition_penalty = 0; }, Code::bad_input,
        "penalty"},
-      {"logprobs", [](Request& r) { r.top_logprobs = 1u << 30; }, Code::limit, "logprobs"},
+      {"logprobs", [](Request& r) { r.top_logprobs = 1u << 30; }, Code::bad_input, "logprobs"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.name);
@@ -273,6 +280,10 @@ TEST_CASE("engine: refuses what cannot be served, by name") {
     CHECK(refused.error().code == c.code);
     CHECK(refused.error().text.find(c.says) != std::string::npos);
   }
+  Request chat = good;  // with a client's 16 stop strings and the chat's own
+  chat.stop.assign(17, "x");
+  REQUIRE(fixture.submit(chat));
+  fixture.finish();
   REQUIRE(fixture.submit(good));
   CHECK(fixture.submit(good).error().code == Code::bad_input);  // its id is in use
   REQUIRE(fixture.submit(EngineFixture::greedy(2, {1}, 5)));
@@ -330,6 +341,23 @@ TEST_CASE("engine: a request cancelled during an outage is gone at once") {
   CHECK(fixture.told[1].finish() == FinishReason::cancelled);
 }
 
+TEST_CASE("engine: an outage that nobody waited out does not count against a later request") {
+  const test::TinyModel files;
+  EngineOptions options;
+  options.retry_deadline = milliseconds{1000};
+  EngineFixture fixture(files.path(), options);
+  REQUIRE(fixture.submit(EngineFixture::greedy(1, {1, 2, 3}, 10)));
+  fixture.experts.failures = 2;
+  CHECK(fixture.engine.turn() == Turn::failed);
+  fixture.engine.cancel(1);
+  CHECK(fixture.engine.turn() == Turn::idle);
+  fixture.clock.advance(std::chrono::hours{1});
+  REQUIRE(fixture.submit(EngineFixture::greedy(2, {1, 2, 3}, 2)));
+  CHECK(fixture.engine.turn() == Turn::failed);  // and is tried again
+  fixture.finish();
+  CHECK(fixture.told[2].finish() == FinishReason::length);
+}
+
 TEST_CASE("engine: a seed gives the same text alone and in company") {
   const test::TinyModel files;
   const auto sampled = [&](RequestId id) {
@@ -369,6 +397,18 @@ TEST_CASE("engine: run() serves other threads' requests and returns when stopped
   for (std::size_t i = 1; i < ends.size(); ++i)
     CHECK(ends[i].get_future().get() == FinishReason::length);
   CHECK(alive > 0);
+}
+
+TEST_CASE("engine: a request accepted right before the stop is served") {
+  const test::TinyModel files;
+  EngineFixture fixture(files.path());
+  bool first = true;
+  fixture.engine.run([&] {  // between an idle turn and the question whether all is done
+    if (!std::exchange(first, false)) return;
+    REQUIRE(fixture.submit(EngineFixture::greedy(1, {1, 2}, 3)));
+    fixture.engine.stop(fixture.clock.now() + std::chrono::hours{1});
+  });
+  CHECK(fixture.told[1].finish() == FinishReason::length);
 }
 
 TEST_CASE("engine: past the stop deadline the rest is told so") {

@@ -59,6 +59,31 @@ TEST_CASE("inbox: a cancellation of what is under way is never lost, any other i
   CHECK(inbox.take_cancelled().empty());
 }
 
+TEST_CASE("inbox: a request cancelled before it was taken keeps its cancellation") {
+  Inbox inbox(2);
+  REQUIRE(inbox.submit(submission(1)));
+  REQUIRE(inbox.submit(submission(2)));
+  CHECK(inbox.take_request()->request.id == 1);
+  inbox.cancel(1);
+  inbox.cancel(2);
+  CHECK(inbox.take_cancelled() == std::vector<RequestId>{1});
+  CHECK(readable(inbox.fd()));
+  CHECK(inbox.take_request()->request.id == 2);
+  CHECK(readable(inbox.fd()));
+  CHECK(inbox.take_cancelled() == std::vector<RequestId>{2});
+  CHECK_FALSE(readable(inbox.fd()));
+}
+
+TEST_CASE("inbox: is drained once it is closed and the last request was taken") {
+  Inbox inbox(1);
+  CHECK_FALSE(inbox.drained());
+  REQUIRE(inbox.submit(submission(1)));
+  inbox.close();
+  CHECK_FALSE(inbox.drained());
+  CHECK(inbox.take_request());
+  CHECK(inbox.drained());
+}
+
 TEST_CASE("inbox: closing wakes the engine once") {
   Inbox inbox(1);
   inbox.close();
