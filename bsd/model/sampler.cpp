@@ -94,10 +94,14 @@ Token Sampler::greedy() const {
   return static_cast<Token>(std::max_element(scores_.begin(), scores_.end()) - scores_.begin());
 }
 
+/// Scores count from the best: divided as they are, several would overflow into one at a tiny
+/// temperature.
 void Sampler::gather() {
   candidates_.clear();
+  const float best = *std::max_element(scores_.begin(), scores_.end());
+  if (best == kNever) return;
   for (Token token = 0; token < scores_.size(); ++token) {
-    const float score = usable(scores_[token] / sampling_.temperature);
+    const float score = (scores_[token] - best) / sampling_.temperature;
     if (score > kNever) candidates_.emplace_back(score, token);
   }
 }

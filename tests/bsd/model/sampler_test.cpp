@@ -136,6 +136,17 @@ TEST_CASE("sampler: draws follow the softmax") {
   }
 }
 
+TEST_CASE("sampler: a tiny temperature takes the best, however large the logits") {
+  for (const float temperature : {1e-10f, 1e-38f, std::numeric_limits<float>::denorm_min()}) {
+    Sampling sampling;
+    sampling.temperature = temperature;
+    CHECK(drawn(sampling, {30, 50, 40, -60}, 100) == std::set<Token>{1});
+  }
+  Sampling sampling;
+  CHECK(drawn(sampling, std::vector<float>(3, -std::numeric_limits<float>::infinity()), 10) ==
+        std::set<Token>{0});
+}
+
 TEST_CASE("sampler: a seed gives the same tokens again, another seed others") {
   std::mt19937 random(3);
   const auto logits = random_logits(random, 100);
