@@ -3,12 +3,22 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "weights/mixtral_names.h"
 
 namespace wdmoe::bsd {
 namespace {
+
+/// The parts of an expert in either layout; devices hold them, the base station does not.
+bool is_expert_part(std::string_view name) {
+  if (name.find(".experts.") == std::string_view::npos) return false;
+  for (const std::string_view end :
+       {".w1.weight", ".w2.weight", ".w3.weight", ".gate_up_proj", ".down_proj"})
+    if (name.ends_with(end)) return true;
+  return false;
+}
 
 /// Looks tensors up, remembers which were used and keeps the first error.
 class Finder {
@@ -28,7 +38,7 @@ class Finder {
   void refuse_leftovers() {
     if (error_) return;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
-      if (used_.count(name) != 0 || name.find(".experts.") != std::string::npos) continue;
+      if (used_.count(name) != 0 || is_expert_part(name)) continue;
       if (name.find("rotary_emb.inv_freq") != std::string::npos) continue;  // computed from theta
       if (name == "lm_head.weight") continue;  // written beside a tied embedding by some tools
       error_ = Error{Code::unsupported, "tensor '" + name.substr(0, 100) +

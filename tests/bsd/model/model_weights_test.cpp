@@ -50,7 +50,9 @@ TEST_CASE("model weights: a missing or strange tensor fails the load by name") {
   }
   for (const char* name :
        {"model.layers.0.self_attn.q_proj.bias", "model.layers.2.input_layernorm.weight",
-        "model.layers.0.self_attn.q_norm.weight"}) {
+        "model.layers.0.self_attn.q_norm.weight",
+        "model.layers.0.block_sparse_moe.experts.0.w1.bias",
+        "model.layers.0.mlp.experts.gate_up_proj_bias"}) {
     CAPTURE(name);
     test::TinyModel model;
     model.add_tensor(name, 0, 24);
