@@ -119,7 +119,7 @@ std::string Answer::shown(Choice& choice, const std::string& text) const {
   return choice.begun ? text.substr(begin) : std::string();
 }
 
-std::string Answer::accept(std::size_t index, const TokenEvent& event) {
+std::string Answer::accept(std::size_t index, TokenEvent event) {
   Choice& choice = choices_[index];
   if (!choice.finish_reason.empty() || error_) return {};
   if (event.finish == FinishReason::error || event.finish == FinishReason::cancelled) {
@@ -127,10 +127,10 @@ std::string Answer::accept(std::size_t index, const TokenEvent& event) {
     open_ = 0;
     return {};
   }
-  if (!event.prompt_logprobs.empty()) choice.prompt = event.prompt_logprobs;
-  if (!event.logits.empty()) choice.logits = event.logits;
+  if (!event.prompt_logprobs.empty()) choice.prompt = std::move(event.prompt_logprobs);
+  if (!event.logits.empty()) choice.logits = std::move(event.logits);
   std::string out = echo(index);
-  if (event.logprob) choice.logprobs.push_back(*event.logprob);
+  if (event.logprob) choice.logprobs.push_back(*std::move(event.logprob));
   choice.prompt_tokens = event.prompt_tokens;
   choice.completion_tokens = event.completion_tokens;
   const bool last = event.finish != FinishReason::none;

@@ -32,7 +32,7 @@ class Answer {
   /// Stream: what goes out before any event (chat: the role).
   std::string begin();
   /// Takes one event of a choice in.  Stream: the chunks it makes, possibly none.
-  std::string accept(std::size_t choice, const TokenEvent& event);
+  std::string accept(std::size_t choice, TokenEvent event);
   bool finished() const { return open_ == 0; }
   /// Set once a choice has failed; the call is over then.
   const std::optional<ApiError>& error() const { return error_; }

@@ -16,37 +16,47 @@ std::optional<ApiError> Exchange::start() {
   return failed_;
 }
 
-/// A full queue is no reason to fail while requests of ours are in it: the rest follows as they
-/// end.
+/// While requests of ours are with the engine, no refusal is a reason to fail: the rest follows as
+/// they end.  Nor is a full queue, once a part is answered: see stalled().
 void Exchange::submit_waiting() {
   const auto& choices = answer_.call().choices;
-  while (submitted_ < choices.size()) {
+  while (submitted_ < choices.size() && in_flight_ < kMostInFlight) {
     Request request = choices[submitted_];
     request.id = first_id_ + submitted_;
     if (const auto taken = hooks_.submit(std::move(request), make_sink_(submitted_)); !taken) {
-      if (taken.error().code == Code::busy && in_flight_ > 0) return;
+      const Code code = taken.error().code;
+      if ((code == Code::busy || code == Code::unavailable) && in_flight_ > 0) return;
+      if (code == Code::busy && submitted_ > 0 && retries_ < kMostRetries) return;
       failed_ = from_engine(taken.error());
       cancel();
       return;
     }
     running_[submitted_++] = true;
+    retries_ = 0;
     ++in_flight_;
   }
 }
 
-std::string Exchange::accept(std::size_t choice, const TokenEvent& event) {
+std::string Exchange::accept(std::size_t choice, TokenEvent event) {
   if (finished() || !running_[choice]) return {};
-  std::string out = answer_.accept(choice, event);
-  if (event.finish != FinishReason::none) {
+  const bool last = event.finish != FinishReason::none;
+  std::string out = answer_.accept(choice, std::move(event));
+  if (last) {
     running_[choice] = false;
     --in_flight_;
   }
   if (answer_.error()) {
     cancel();
-  } else if (event.finish != FinishReason::none) {
+  } else if (last) {
     submit_waiting();
   }
   return out;
+}
+
+void Exchange::retry() {
+  if (!stalled()) return;
+  ++retries_;
+  submit_waiting();
 }
 
 void Exchange::cancel() {

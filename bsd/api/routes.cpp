@@ -161,7 +161,7 @@ HttpResponse preflight() {
   response.status = 204;
   response.type.clear();
   response.headers = {{"Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"},
-                      {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id"},
+                      {"Access-Control-Allow-Headers", "Authorization, *"},
                       {"Access-Control-Max-Age", "86400"}};
   return response;
 }

@@ -18,6 +18,8 @@ constexpr std::size_t kMaxAhead = 64 * 1024;
 // After our last byte the client gets this long to read it: closing with unread input would reset
 // the connection and take the answer away.
 constexpr std::chrono::milliseconds kLinger{2'000};
+// A call that waits for a place in the engine's queue asks again; Exchange bounds how often.
+constexpr std::chrono::milliseconds kRetryPause{100};
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -31,7 +33,8 @@ Session::Session(tcp::socket socket, std::shared_ptr<SessionHost> host)
       reader_(host_->settings().max_header_bytes, host_->settings().max_body_bytes),
       read_timer_(socket_.get_executor()),
       write_timer_(socket_.get_executor()),
-      ping_timer_(socket_.get_executor()) {}
+      ping_timer_(socket_.get_executor()),
+      retry_timer_(socket_.get_executor()) {}
 
 void Session::start() {
   ErrorCode ignored;
@@ -47,6 +50,11 @@ void Session::arm(Timer& timer, std::chrono::milliseconds after, void (Session::
     if (error || self->closed_ || timer.expiry() > std::chrono::steady_clock::now()) return;
     (self.get()->*on_time)();
   });
+}
+
+/// Timer::cancel() would leave an expiry that is already queued.
+void Session::disarm(Timer& timer) {
+  timer.expires_at(std::chrono::steady_clock::time_point::max());
 }
 
 void Session::wait_for_request() {
@@ -106,7 +114,7 @@ void Session::refuse_input() {
 void Session::handle(HttpRequest request) {
   busy_ = true;
   body_timed_ = false;
-  read_timer_.cancel();
+  disarm(read_timer_);
   framing_.keep_alive = request.keep_alive && !host_->draining();
   framing_.head_only = request.method == "HEAD";
   framing_.http_1_0 = request.http_1_0;
@@ -135,8 +143,8 @@ void Session::begin_call(CallKind kind, const HttpRequest& request) {
   const auto make_sink = [this, serial](std::size_t choice) -> EventSink {
     return [executor = socket_.get_executor(), weak = weak_from_this(), serial,
             choice](TokenEvent event) {
-      asio::post(executor, [weak, serial, choice, event = std::move(event)] {
-        if (const auto self = weak.lock()) self->on_event(serial, choice, event);
+      asio::post(executor, [weak, serial, choice, event = std::move(event)]() mutable {
+        if (const auto self = weak.lock()) self->on_event(serial, choice, std::move(event));
       });
     };
   };
@@ -151,10 +159,10 @@ void Session::begin_call(CallKind kind, const HttpRequest& request) {
   arm(ping_timer_, settings.ping_interval, &Session::ping);
 }
 
-void Session::on_event(std::uint64_t serial, std::size_t choice, const TokenEvent& event) {
+void Session::on_event(std::uint64_t serial, std::size_t choice, TokenEvent event) {
   if (closed_ || !exchange_ || serial != serial_) return;
   observe(event);
-  deliver(exchange_->accept(choice, event));
+  deliver(exchange_->accept(choice, std::move(event)));
 }
 
 void Session::deliver(std::string streamed) {
@@ -164,7 +172,10 @@ void Session::deliver(std::string streamed) {
     if (closed_) return;
     arm(ping_timer_, host_->settings().ping_interval, &Session::ping);
   }
-  if (!exchange_->finished()) return;
+  if (!exchange_->finished()) {
+    if (exchange_->stalled()) arm(retry_timer_, kRetryPause, &Session::retry);
+    return;
+  }
   if (exchange_->error()) return fail_call(ApiError(*exchange_->error()));
   if (stream) {
     send(write_stream_piece(exchange_->answer().end(), framing_) + write_stream_end(framing_));
@@ -181,7 +192,8 @@ void Session::deliver(std::string streamed) {
 }
 
 void Session::finish_call(unsigned status) {
-  ping_timer_.cancel();
+  disarm(ping_timer_);
+  disarm(retry_timer_);
   exchange_.reset();
   if (host_->hooks().count_request) host_->hooks().count_request(status);
 }
@@ -206,7 +218,7 @@ void Session::end_response() {
   busy_ = false;
   if (!framing_.keep_alive) {
     lingering_ = true;
-    arm(read_timer_, host_->settings().write_timeout, &Session::close);
+    disarm(read_timer_);  // the write timer ends this, or the last byte's on_written()
     if (!writing_) on_written({}, 0);
     return;
   }
@@ -230,9 +242,10 @@ void Session::close() {
   if (exchange_) return client_gone();
   closed_ = true;
   ErrorCode ignored;
-  read_timer_.cancel();
-  write_timer_.cancel();
-  ping_timer_.cancel();
+  disarm(read_timer_);
+  disarm(write_timer_);
+  disarm(ping_timer_);
+  disarm(retry_timer_);
   socket_.close(ignored);
 }
 
@@ -281,7 +294,7 @@ void Session::on_written(const ErrorCode& error, std::size_t size) {
   if (closed_) return;
   if (error) return client_gone();
   sent_ += size;
-  write_timer_.cancel();
+  disarm(write_timer_);
   if (sent_ < sending_.size() || !unsent_.empty()) return write();
   sending_.clear();
   sent_ = 0;
@@ -292,6 +305,12 @@ void Session::on_written(const ErrorCode& error, std::size_t size) {
   ErrorCode ignored;
   socket_.shutdown(tcp::socket::shutdown_send, ignored);
   arm(read_timer_, kLinger, &Session::close);
+}
+
+void Session::retry() {
+  if (!exchange_) return;
+  exchange_->retry();
+  deliver({});
 }
 
 /// A comment keeps proxies from giving up during a long prefill.

@@ -54,7 +54,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   // Answering
   void handle(HttpRequest request);
   void begin_call(CallKind kind, const HttpRequest& request);
-  void on_event(std::uint64_t serial, std::size_t choice, const TokenEvent& event);
+  void on_event(std::uint64_t serial, std::size_t choice, TokenEvent event);
   void deliver(std::string streamed);
   void finish_call(unsigned status);
   void fail_call(const ApiError& error);
@@ -62,6 +62,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   void end_response();
   void client_gone();
   void observe(const TokenEvent& event);
+  void retry();
 
   // Writing
   void send(std::string bytes);
@@ -69,6 +70,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   void on_written(const ErrorCode& error, std::size_t size);
 
   void arm(Timer& timer, std::chrono::milliseconds after, void (Session::*on_time)());
+  static void disarm(Timer& timer);
   void ping();
 
   boost::asio::ip::tcp::socket socket_;
@@ -88,7 +90,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   bool token_seen_ = false;
   bool stream_begun_ = false;  // its head is on the way
 
-  Timer read_timer_, write_timer_, ping_timer_;
+  Timer read_timer_, write_timer_, ping_timer_, retry_timer_;
 };
 
 }  // namespace wdmoe::bsd::api

@@ -168,6 +168,10 @@ class FakeEngine {
     const std::lock_guard<std::mutex> lock(mutex_);
     refusal_ = std::move(error);
   }
+  void accept_again() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    refusal_.reset();
+  }
   void set_capacity(std::size_t capacity) {
     const std::lock_guard<std::mutex> lock(mutex_);
     capacity_ = capacity;
