@@ -25,7 +25,7 @@ constexpr unsigned kShortPrompt = 8;  // before the decode run: next to nothing 
 
 struct Options {
   SystemOptions system;
-  unsigned prompt_tokens = 512, new_tokens = 128, repetitions = 5;
+  unsigned prompt_tokens = 0, new_tokens = 0, repetitions = 5;  // 0: see choose_lengths()
   std::uint64_t seed = 1;
   std::string output = "table";
 };
@@ -144,17 +144,29 @@ BenchReport report_of(const Options& options, const ServedModel& model, const Sa
   return report;
 }
 
-Result<int> run(const Options& options) {
+constexpr unsigned kPromptTokens = 512, kNewTokens = 128;
+
+/// Lengths that were not given become the usual ones, or what a short context holds.
+Result<void> choose_lengths(Options& options, unsigned max_context) {
+  if (options.prompt_tokens == 0) options.prompt_tokens = std::min(kPromptTokens, max_context - 1);
+  if (options.new_tokens == 0)
+    options.new_tokens = std::min(kNewTokens, max_context - kShortPrompt);
+  if (options.prompt_tokens + 1 <= max_context && kShortPrompt + options.new_tokens <= max_context)
+    return {};
+  return fail(Code::limit, "the model's context is " + std::to_string(max_context) +
+                               " tokens: give a smaller --prompt-tokens or --new-tokens");
+}
+
+Result<int> run(Options options) {
   auto format = report_format_from(options.output);
   if (!format) return tl::unexpected<Error>(format.error());
   auto system = System::open(options.system);
   if (!system) return tl::unexpected<Error>(system.error());
   auto model = ask_model(system->client());
   if (!model) return tl::unexpected<Error>(model.error());
-  if (std::max(options.prompt_tokens, kShortPrompt + options.new_tokens - 1) + 1 >
-      model->max_context)
-    return fail(Code::limit, "the model's context is " + std::to_string(model->max_context) +
-                                 " tokens: give a smaller --prompt-tokens or --new-tokens");
+  if (model->max_context <= kShortPrompt + 1)
+    return fail(Code::limit, "the model's context is too short for a benchmark");
+  WDMOE_TRY(choose_lengths(options, model->max_context));
 
   std::mt19937_64 random(options.seed);
   Samples samples;
@@ -184,12 +196,12 @@ void add_bench(Commands& commands) {
   options->system.add_to(command);
   command
       .add_option("-p,--prompt-tokens", options->prompt_tokens,
-                  "length of the prefill run's prompt")
-      ->check(CLI::Range(1u, 1u << 20))
-      ->capture_default_str();
-  command.add_option("-n,--new-tokens", options->new_tokens, "tokens made in the decode run")
-      ->check(CLI::Range(2u, 1u << 20))
-      ->capture_default_str();
+                  "length of the prefill run's prompt (default 512, or what the context holds)")
+      ->check(CLI::Range(1u, 1u << 20));
+  command
+      .add_option("-n,--new-tokens", options->new_tokens,
+                  "tokens made in the decode run (default 128, or what the context holds)")
+      ->check(CLI::Range(2u, 1u << 20));
   command
       .add_option("-r,--repetitions", options->repetitions, "runs of each, after one that warms up")
       ->check(CLI::Range(1u, 1000u))

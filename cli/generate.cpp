@@ -56,14 +56,16 @@ Result<int> run(const Options& options) {
   const std::string prompt = read_prompt(options.prompt);
   auto body = options.text.body();
   body["prompt"] = prompt;
-  if (!options.as_json && !options.trace) std::fputs(prompt.c_str(), stdout);
+  const bool stream_out = !options.as_json && !options.trace;
   unsigned index = 0;
   auto summary = stream_text(system->client(), "/v1/completions", std::move(body),
                              [&](const StreamPiece& piece) {
-                               if (!options.as_json) print_piece(piece, options.trace, index++);
+                               if (stream_out && index == 0) std::fputs(prompt.c_str(), stdout);
+                               if (!options.as_json) print_piece(piece, options.trace, index);
+                               ++index;
                              });
   if (!summary) {
-    if (!options.as_json && !options.trace) std::fputs("\n", stdout);
+    if (stream_out && index > 0) std::fputs("\n", stdout);
     return tl::unexpected<Error>(summary.error());
   }
   if (options.as_json) {

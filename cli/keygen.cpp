@@ -32,7 +32,7 @@ Result<int> keygen(const KeygenOptions& options) {
 void add_keygen(Commands& commands) {
   const auto options = std::make_shared<KeygenOptions>();
   CLI::App& command = commands.add(
-      "keygen", "make CURVE keys: NAME.key stays where it is used, NAME.pub goes to the other side",
+      "keygen", "Make CURVE keys: NAME.key stays where it is used, NAME.pub goes to the other side",
       [options] { return keygen(*options); });
   command.add_option("NAME", options->names, "identity of a base station or an agent")->required();
   command.add_option("--out", options->out, "directory of the key files")->type_name("DIR");

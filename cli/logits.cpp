@@ -110,7 +110,9 @@ void add_logits(Commands& commands) {
   const auto options = std::make_shared<Options>();
   CLI::App& command = commands.add(
       "logits", "Print the logits of every position as JSON: {\"tokens\":[…],\"logits\":[[…]…]}",
-      [options] { return options->model.empty() ? run_remote(*options) : run_local(*options); });
+      [options]() -> Result<int> {
+        return options->model.empty() ? run_remote(*options) : run_local(*options);
+      });
   auto* model = command.add_option("MODEL", options->model,
                                    "Hugging Face directory; its experts run in this process");
   command
@@ -119,6 +121,7 @@ void add_logits(Commands& commands) {
       ->excludes(model);
   command.add_option("--tokens", options->tokens, "token ids, separated by commas")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->required();
   command.add_option("--threads", options->threads, "compute threads with MODEL; 0: one per core");
 }

@@ -1,7 +1,9 @@
 // `wdmoe`: the operator's tool.  One line per subcommand; each lives in its own file (command.h).
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -10,6 +12,12 @@
 namespace {
 
 constexpr int kWrongUsage = 2;
+
+bool knows(const CLI::App& app, const std::string& name) {
+  const auto all = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(all.begin(), all.end(),
+                     [&](const CLI::App* c) { return c->get_name() == name; });
+}
 
 int run(int argc, char** argv) {
   CLI::App app("Mixture-of-experts language models whose experts live on wireless devices",
@@ -30,6 +38,12 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help is one too
+    const std::string word = argc > 1 ? argv[1] : "";
+    if (!word.empty() && word[0] != '-' && !knows(app, word)) {
+      std::fputs(fmt::format("wdmoe: unknown command '{}'; see wdmoe --help\n", word).c_str(),
+                 stderr);
+      return kWrongUsage;
+    }
     return app.exit(error) == 0 ? 0 : kWrongUsage;
   }
 

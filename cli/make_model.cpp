@@ -43,7 +43,7 @@ void add_make_model(Commands& commands) {
                    [options] { return run(*options); });
   weights::RandomModel& model = options->model;
   const auto size = [&command](const char* flag, std::size_t& value, const char* help) {
-    command.add_option(flag, value, help)->check(CLI::NonNegativeNumber)->capture_default_str();
+    command.add_option(flag, value, help)->check(CLI::Range(0u, 1u << 30))->capture_default_str();
   };
   size("--hidden", model.hidden, "width of a token's row");
   size("--ffn", model.ffn, "inner width of an expert");

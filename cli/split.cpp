@@ -114,7 +114,7 @@ void add_split(Commands& commands) {
   auto* who = command.add_option_group("who", "who holds what");
   who->add_option("--agents", options->agents,
                   "that many agents; expert k of every layer goes to agent k mod N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0u, 65'535u));
   who->add_option("--plan", options->plan,
                   R"(JSON file: {"agents":[{"name":"a","experts":{"all_layers":[0,1]}}, )"
                   R"({"name":"b","experts":[[LAYER,EXPERT]]}],"bs":"rest"})");

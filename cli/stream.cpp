@@ -66,7 +66,13 @@ Result<StreamSummary> stream_text(const HttpClient& client, const std::string& p
   const auto seconds = [start] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  auto response = client.post_events(path, body.dump(), [&](std::string_view data) {
+  std::string request;
+  try {
+    request = body.dump();
+  } catch (const json::type_error&) {
+    return fail(Code::bad_input, "the prompt is not valid UTF-8");
+  }
+  auto response = client.post_events(path, request, [&](std::string_view data) {
     const json event = json::parse(data, nullptr, false);
     if (!event.is_object()) {
       broken = Error{Code::bad_input, "the server sent an event that is not JSON"};

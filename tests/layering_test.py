@@ -21,7 +21,6 @@ ALLOWED = {
     "kernels": (("common",), ("hwy/",)),
     "agent": (("wire", "weights", "kernels", "common", "schemas"), ()),
     "bsd/moe": (("common", "bsd/request"), ()),
-    "bsd/radio": (("common",), ()),
     "bsd/model": (
         ("kernels", "weights", "common", "bsd/moe", "bsd/request", "bsd/json_depth"),
         ("nlohmann/", "pcre2", "utf8proc", "sentencepiece"),
