@@ -41,6 +41,10 @@ Result<void> check_text(const char* what, std::string_view text, const Limits& l
   return {};
 }
 
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 /// [rows, hidden] out of a byte vector whose length must be exactly theirs.
 Result<Tensor> rows_of(const flatbuffers::Vector<std::uint8_t>* activations, fb::Dtype dtype,
                        std::uint32_t rows, std::uint32_t hidden_dim, const Limits& limits) {
@@ -62,6 +66,9 @@ Result<Message> decode_hello(const fb::Hello& in, const Limits& limits) {
   if (hello.protocol_min > hello.protocol_max) return malformed("protocol range upside down");
   for (const auto* text : {in.name(), in.software(), in.model_id(), in.backend()})
     WDMOE_TRY(check_text("text of", text_of(text), limits));
+  for (const auto* text : {in.software(), in.model_id(), in.backend()})
+    if (!is_printable(text_of(text)))
+      return malformed("software, model_id or backend of Hello: expected printable ASCII");
   hello.name = text_of(in.name());
   hello.software = text_of(in.software());
   hello.model_id = text_of(in.model_id());

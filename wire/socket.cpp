@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <utility>
@@ -175,20 +177,31 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 }
 
 Result<Monitor> Monitor::open(const Context& context, const Socket& watched) {
+  // Counted, not named after the socket: an address comes back while libzmq may still hold the
+  // name.
+  static std::atomic<std::uint64_t> count{0};
   std::array<char, 64> address{};
-  std::snprintf(address.data(), address.size(), "inproc://monitor-%p", watched.handle());
+  std::snprintf(address.data(), address.size(), "inproc://monitor-%llu",
+                static_cast<unsigned long long>(++count));
   constexpr int kEvents = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED |
                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED;
   if (zmq_socket_monitor(watched.handle(), address.data(), kEvents) != 0)
     return fail(Code::io, "cannot watch connections: " + zmq_reason());
-  Socket pair(zmq_socket(context.handle(), ZMQ_PAIR));
-  if (!pair.valid() || zmq_connect(pair.handle(), address.data()) != 0)
+  Monitor monitor(Socket(zmq_socket(context.handle(), ZMQ_PAIR)), watched.handle());
+  if (monitor.handle() == nullptr || zmq_connect(monitor.handle(), address.data()) != 0)
     return fail(Code::io, "cannot watch connections: " + zmq_reason());
-  Setter set(pair.handle());
+  Setter set(monitor.handle());
   WDMOE_TRY(set.number(ZMQ_LINGER, 0).result());
-  return Monitor(std::move(pair));
+  return monitor;
+}
+
+Monitor::Monitor(Monitor&& other) noexcept
+    : pair_(std::move(other.pair_)), watched_(std::exchange(other.watched_, nullptr)) {}
+
+void Monitor::detach() {
+  if (watched_ != nullptr) zmq_socket_monitor(std::exchange(watched_, nullptr), nullptr, 0);
 }
 
 std::optional<LinkEvent> Monitor::next() {
@@ -263,6 +276,11 @@ Sent Router::send(const PeerId& peer, Bytes frame) {
   return outcome_of(send_part(socket_.handle(), frame.data(), frame.size(), 0));
 }
 
+void Router::linger(milliseconds duration) {
+  const int value = count_of(duration);
+  zmq_setsockopt(socket_.handle(), ZMQ_LINGER, &value, sizeof value);
+}
+
 void Router::authenticate() {
   if (zap_) zap_->serve();
 }
@@ -312,6 +330,7 @@ Sent Dealer::send(Bytes frame) {
 void Dealer::close(milliseconds linger) {
   const int value = count_of(linger);
   zmq_setsockopt(socket_.handle(), ZMQ_LINGER, &value, sizeof value);
+  monitor_.detach();
   socket_ = Socket();
 }
 

@@ -62,16 +62,23 @@ class Socket {
   void* handle_ = nullptr;
 };
 
-/// The inproc end of a socket's monitor.
+/// The inproc end of a socket's monitor.  Its destructor detaches it from the socket first:
+/// libzmq's I/O thread would wait for ever to tell a PAIR that nobody reads any more (libzmq
+/// #3575).  So it goes before the socket it watches.
 class Monitor {
  public:
   static Result<Monitor> open(const Context& context, const Socket& watched);
+  ~Monitor() { detach(); }
+  Monitor(Monitor&& other) noexcept;
+  Monitor& operator=(Monitor&&) = delete;
+  void detach();                    ///< no events from now on; again: does nothing
   std::optional<LinkEvent> next();  ///< the oldest unread event; never blocks
   void* handle() const { return pair_.handle(); }
 
  private:
-  explicit Monitor(Socket pair) : pair_(std::move(pair)) {}
+  Monitor(Socket pair, void* watched) : pair_(std::move(pair)), watched_(watched) {}
   Socket pair_;
+  void* watched_;  // nullptr: detached
 };
 
 /// Routing id of one connection, given by us: unforgeable, gone with the connection.
@@ -99,6 +106,9 @@ class Router {
 
   bool receive(Incoming& incoming);  ///< false: nothing there.  Reuses the frame's memory.
   Sent send(const PeerId& peer, Bytes frame);
+  /// What was sent may take this long to go out after the Router's end (the Context's destructor
+  /// waits).  Without: nothing is waited for.
+  void linger(milliseconds duration);
 
   void authenticate();
   std::optional<LinkEvent> next_event() { return monitor_.next(); }

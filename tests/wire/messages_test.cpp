@@ -265,6 +265,13 @@ TEST_CASE("messages: well-formed frames that contradict themselves or the limits
          return e.hello(hello);
        },
        Code::bad_input},
+      {"words that are no text",
+       [](Encoder& e) {
+         auto hello = sample_hello();
+         hello.software = "\xff";
+         return e.hello(hello);
+       },
+       Code::bad_input},
       {"versions upside down",
        [](Encoder& e) {
          auto hello = sample_hello();
