@@ -9,6 +9,11 @@
 #include "common/fd.h"
 
 namespace wdmoe::agent {
+namespace {
+
+constexpr milliseconds kLook{50};  // stop and watchdog are looked at so often, whatever arrives
+
+}  // namespace
 
 Server::Server(const wire::Context& context, ServerOptions options, wire::Hello hello,
                Handler& handler, HealthSensors& sensors, const Clock& clock)
@@ -38,7 +43,7 @@ void Server::run(int stop_fd, const ServerHooks& hooks) {
     act();
     report_state();
     sensors_.refresh(clock_.now());
-    if (!spin()) stop = sleep(stop_fd);
+    if (!spin() || clock_.now() >= next_look_) stop = sleep(stop_fd);
   }
   serve_frames();  // what had arrived before the stop is answered
   leave();
@@ -89,16 +94,28 @@ void Server::watch_link() {
         break;
       case wire::LinkEvent::Kind::disconnected:
         session_.link_lost(now);
+        say_no_connection();
         break;
       case wire::LinkEvent::Kind::refused_key:
         session_.key_refused(now);
         break;
       case wire::LinkEvent::Kind::bad_handshake:
-      case wire::LinkEvent::Kind::connected:
       case wire::LinkEvent::Kind::retrying:
+        say_no_connection();
+        break;
+      case wire::LinkEvent::Kind::connected:
         break;
     }
   }
+}
+
+/// A wrong server_key shows only as handshakes that end, and nobody listening only as retries.
+void Server::say_no_connection() {
+  if (session_.state() != Session::State::connecting || reported_ != Session::State::connecting)
+    return;  // greeted before: report_state() tells of the loss
+  log::write_limited(no_connection_, log::Level::warn, "no_connection",
+                     {{"station", options_.endpoint},
+                      {"hint", "is wdmoe-bsd running there, and is server_key its bsd.pub?"}});
 }
 
 void Server::act() {
@@ -137,21 +154,26 @@ bool Server::spin() {
   return false;
 }
 
+/// Until something arrives (at once, if it has) or is due; true: to stop.
 bool Server::sleep(int stop_fd) {
-  Instant now = clock_.now();
-  Instant until = session_.next_due();
-  if (hooks_.watchdog) {
-    if (now >= next_alive_) {
-      hooks_.alive();
-      next_alive_ = now + *hooks_.watchdog;
-    }
-    until = std::min(until, next_alive_);
-  }
+  const Instant now = clock_.now();
+  next_look_ = now + kLook;
+  const Instant until = std::min(session_.next_due(), beat(now));
   std::array<wire::WaitItem, 3> items{{{dealer_->handle(), -1, false},
                                        {dealer_->monitor_handle(), -1, false},
                                        {nullptr, stop_fd, false}}};
   wire::wait(items, std::max(Nanoseconds(0), until - now));
   return items[2].ready;
+}
+
+/// Tells the watchdog when due; returns when it is due next.
+Instant Server::beat(Instant now) {
+  if (!hooks_.watchdog) return Instant::max();
+  if (now >= next_alive_) {
+    hooks_.alive();
+    next_alive_ = now + *hooks_.watchdog;
+  }
+  return next_alive_;
 }
 
 void Server::report_state() {

@@ -49,10 +49,12 @@ class Server {
   void serve_frames();
   void take(Bytes frame, Instant received);
   void watch_link();
+  void say_no_connection();
   void act();
   void send(Bytes frame, const char* what);
   bool spin();
   bool sleep(int stop_fd);
+  Instant beat(Instant now);
   void report_state();
   void leave();
 
@@ -70,8 +72,9 @@ class Server {
   wire::Frame frame_;
   std::uint64_t pings_ = 0;
   ServerHooks hooks_;
-  Instant next_alive_{};
-  log::RateLimit bad_frames_{milliseconds(10'000)}, lost_answers_{milliseconds(10'000)};
+  Instant next_alive_{}, next_look_{};
+  log::RateLimit bad_frames_{milliseconds(10'000)}, lost_answers_{milliseconds(10'000)},
+      no_connection_{milliseconds(30'000)};
 };
 
 }  // namespace wdmoe::agent
