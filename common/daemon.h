@@ -34,13 +34,16 @@ class Daemon {
 
   /// How often to call alive(), half of what systemd demands; absent: no watchdog.
   std::optional<milliseconds> watchdog_interval() const { return watchdog_; }
-  void alive();  ///< WATCHDOG=1: the loop that does the work goes round
+  /// WATCHDOG=1: the loop that does the work goes round.  Call as often as you like: says it at most
+  /// twice per watchdog_interval().
+  void alive();
 
  private:
   friend int run_daemon(const char*, const std::function<void(Daemon&)>&);
   Daemon();
   OwnedFd signals_;
   std::optional<milliseconds> watchdog_;
+  Instant next_alive_{};
 };
 
 /// Blocks SIGTERM and SIGINT (before any thread exists; children that are started must unblock
