@@ -128,12 +128,12 @@ def main():
     for name, value in result.items():
         print(f"{name}: perplexity {value['perplexity']:.3f}", flush=True)
 
-    result["expert_load"] = expert_load(model, tokens[:16384])
+    result["expert_load"] = expert_load(model, tokens)
     for layer, shares in enumerate(result["expert_load"]):
         print(f"layer {layer}: " + " ".join(f"{100 * share:.1f}%" for share in shares), flush=True)
 
     result["tasks"] = {}
-    for path in sorted((options.folder / "eval").glob("*.jsonl")):
+    for path in sorted((options.folder / "eval").rglob("*.jsonl")):
         result["tasks"][path.stem] = score = accuracy(model, tokenizer, path)
         print(f"{path.stem}: {100 * score['accuracy']:.1f} % +- {100 * score['standard_error']:.1f} of {score['items']}, "
               f"chance {100 * score['chance']:.1f} %, {score['accuracy'] / score['chance']:.1f} times", flush=True)

@@ -191,10 +191,11 @@ def main():
     held_out_tokens = np.array(tokenizer.encode("\n\n".join(held_out)).ids)
     print(f"prose {len(rows.prose)} tokens, held out {len(held_out_tokens)}", flush=True)
 
-    (options.out / "eval").mkdir(parents=True, exist_ok=True)
+    (options.out / "eval" / "hard").mkdir(parents=True, exist_ok=True)
     (options.out / "eval" / "heldout.txt").write_text("\n\n".join(held_out) + "\n")
     for family in tasks.EVALUATION_FAMILIES:
-        with open(options.out / "eval" / f"{family}.jsonl", "w") as file:
+        folder = options.out / "eval" / ("hard" if family in tasks.HARD_FAMILIES else "")
+        with open(folder / f"{family}.jsonl", "w") as file:
             for item in tasks.evaluation_set(family, 200, 7, held_out):
                 file.write(json.dumps(item) + "\n")
 
