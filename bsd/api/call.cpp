@@ -10,41 +10,26 @@ namespace {
 
 using nlohmann::json;
 
+ApiResult<void> check_bytes(std::size_t bytes, std::string_view name, const ModelInfo& model) {
+  const std::size_t most = model.max_context * kMaxTextBytesPerToken;
+  if (bytes <= most) return {};
+  ApiError error;
+  error.message = std::string(name) + " of " + std::to_string(bytes) +
+                  " bytes: too long for this model's maximum context length of " +
+                  std::to_string(model.max_context) + " tokens (at most " + std::to_string(most) +
+                  " bytes of text are tokenized). Please shorten it.";
+  error.param = std::string(name);
+  error.code = "context_length_exceeded";
+  return tl::unexpected(std::move(error));
+}
+
 ApiResult<std::vector<Token>> encode(const std::string& text, std::string_view name,
                                      const CallContext& context) {
+  if (auto done = check_bytes(text.size(), name, context.model); !done)
+    return tl::unexpected(done.error());
   auto tokens = context.tokenizer.encode(text, true);
   if (!tokens) return bad_field(name, "cannot be tokenized: " + tokens.error().text);
   return std::move(*tokens);
-}
-
-/// One prompt: a string (special tokens added) or token ids (taken as they are).
-ApiResult<std::vector<Token>> prompt_from(const json& value, const CallContext& context) {
-  if (value.is_string()) return encode(value.get<std::string>(), "prompt", context);
-  return token_list(value, "prompt", context.tokenizer.vocabulary_size());
-}
-
-/// string, [string, …], [id, …] or [[id, …], …].
-ApiResult<std::vector<std::vector<Token>>> prompts_from(const json& body,
-                                                        const CallContext& context) {
-  std::vector<std::vector<Token>> prompts;
-  const json* prompt = find_field(body, "prompt");
-  if (prompt == nullptr || !(prompt->is_string() || (prompt->is_array() && !prompt->empty())))
-    return bad_field("prompt",
-                     "should be a string, a list of strings, a list of token ids or a "
-                     "list of lists of token ids");
-  const bool is_list = prompt->is_array() && !prompt->front().is_number();
-  if (!is_list) {
-    WDMOE_API_ASSIGN(tokens, prompt_from(*prompt, context));
-    prompts.push_back(std::move(tokens));
-    return prompts;
-  }
-  if (prompt->size() > kMaxChoices)
-    return bad_field("prompt", "should hold at most " + std::to_string(kMaxChoices) + " prompts");
-  for (const json& one : *prompt) {
-    WDMOE_API_ASSIGN(tokens, prompt_from(one, context));
-    prompts.push_back(std::move(tokens));
-  }
-  return prompts;
 }
 
 ApiResult<void> check_length(std::size_t prompt, std::uint32_t completion, const ModelInfo& model) {
@@ -61,6 +46,43 @@ ApiResult<void> check_length(std::size_t prompt, std::uint32_t completion, const
                   std::to_string(completion) + " in the completion). Please shorten either.";
   error.code = "context_length_exceeded";
   return tl::unexpected(std::move(error));
+}
+
+/// One prompt: a string (special tokens added) or token ids (taken as they are).
+ApiResult<std::vector<Token>> prompt_from(const json& value, std::uint32_t completion,
+                                          const CallContext& context) {
+  auto tokens = value.is_string()
+                    ? encode(value.get<std::string>(), "prompt", context)
+                    : token_list(value, "prompt", context.tokenizer.vocabulary_size());
+  if (!tokens) return tokens;
+  if (auto done = check_length(tokens->size(), completion, context.model); !done)
+    return tl::unexpected(done.error());
+  return tokens;
+}
+
+/// string, [string, …], [id, …] or [[id, …], …].
+/// Each is checked before the next is tokenized.
+ApiResult<std::vector<std::vector<Token>>> prompts_from(const json& body, std::uint32_t completion,
+                                                        const CallContext& context) {
+  std::vector<std::vector<Token>> prompts;
+  const json* prompt = find_field(body, "prompt");
+  if (prompt == nullptr || !(prompt->is_string() || (prompt->is_array() && !prompt->empty())))
+    return bad_field("prompt",
+                     "should be a string, a list of strings, a list of token ids or a "
+                     "list of lists of token ids");
+  const bool is_list = prompt->is_array() && !prompt->front().is_number();
+  if (!is_list) {
+    WDMOE_API_ASSIGN(tokens, prompt_from(*prompt, completion, context));
+    prompts.push_back(std::move(tokens));
+    return prompts;
+  }
+  if (prompt->size() > kMaxChoices)
+    return bad_field("prompt", "should hold at most " + std::to_string(kMaxChoices) + " prompts");
+  for (const json& one : *prompt) {
+    WDMOE_API_ASSIGN(tokens, prompt_from(one, completion, context));
+    prompts.push_back(std::move(tokens));
+  }
+  return prompts;
 }
 
 ApiResult<void> check_model(const json& body, const ModelInfo& model) {
@@ -193,10 +215,7 @@ ApiResult<Call> parse_completion(std::string_view body, const CallContext& conte
     return tl::unexpected(done.error());
   WDMOE_API_ASSIGN(max_tokens, max_tokens_from(document));
   request.max_tokens = max_tokens.value_or(16);  // OpenAI's default
-  WDMOE_API_ASSIGN(prompts, prompts_from(document, context));
-  for (const auto& prompt : prompts)
-    if (auto done = check_length(prompt.size(), request.max_tokens, context.model); !done)
-      return tl::unexpected(done.error());
+  WDMOE_API_ASSIGN(prompts, prompts_from(document, request.max_tokens, context));
   if (auto done = add_choices(call, request, std::move(prompts)); !done)
     return tl::unexpected(done.error());
   return call;

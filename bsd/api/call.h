@@ -19,6 +19,10 @@ constexpr std::size_t kMaxChoices = 128;
 constexpr std::size_t kMaxStops = 16;
 constexpr std::size_t kMaxStopBytes = 1024;
 constexpr std::uint32_t kMaxTopLogprobs = 20;
+// A text with more bytes than this for each token of the context is refused before it is tokenized,
+// which would keep the io thread from everyone else.  Prose has some four bytes a token; where a
+// text of long runs would fit all the same, its token ids can be sent.
+constexpr std::size_t kMaxTextBytesPerToken = 64;
 // A chat without max_tokens; the cache is reserved for what a request may need.
 constexpr std::uint32_t kDefaultChatTokens = 1024;
 // Deeper JSON than any API client sends; nesting costs memory.

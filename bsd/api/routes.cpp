@@ -10,6 +10,9 @@ namespace {
 using nlohmann::json;
 using Handler = HttpResponse (*)(const HttpRequest&, const RouteContext&);
 
+// /tokenize is answered on the io thread: this bounds how long it keeps it.
+constexpr std::size_t kMostTokenizeBytes = std::size_t{1} << 20;
+
 struct Route {
   std::string_view method, path;
   Handler handler;  // null: a call of the engine
@@ -79,7 +82,12 @@ ApiResult<json> tokenized(const HttpRequest& request, const RouteContext& contex
   const json* prompt = find_field(body, "prompt");
   if (prompt == nullptr || !prompt->is_string()) return bad_field("prompt", "should be a string");
   WDMOE_API_ASSIGN(add_special, bool_field(body, "add_special_tokens", true));
-  const auto tokens = context.tokenizer.encode(prompt->get<std::string>(), add_special);
+  const auto& text = prompt->get_ref<const std::string&>();
+  if (text.size() > kMostTokenizeBytes)
+    return bad_field("prompt", "of " + std::to_string(text.size()) +
+                                   " bytes: should have at most " +
+                                   std::to_string(kMostTokenizeBytes) + "; send it in parts");
+  const auto tokens = context.tokenizer.encode(text, add_special);
   if (!tokens) return bad_field("prompt", "cannot be tokenized: " + tokens.error().text);
   return json({{"count", tokens->size()},
                {"max_model_len", context.model.max_context},

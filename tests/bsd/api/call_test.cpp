@@ -199,6 +199,22 @@ TEST_CASE("call: a prompt beyond the context is refused with the numbers") {
   CHECK_FALSE(chat_call({{"messages", {{{"role", "user"}, {"content", std::string(200, 'x')}}}}}));
 }
 
+TEST_CASE("call: a text that no context could hold is refused before it is tokenized") {
+  const std::string longest(100 * kMaxTextBytesPerToken, 'x');
+  const auto tokenized = completion({{"prompt", longest}});
+  REQUIRE_FALSE(tokenized);
+  CHECK(tokenized.error().message.find("6401 in the prompt") != std::string::npos);
+  const json messages = {{{"role", "user"}, {"content", longest}}};
+  for (const auto& call :
+       {completion({{"prompt", longest + "x"}}), completion({{"prompt", {"fits", longest + "x"}}}),
+        chat_call({{"messages", messages}})}) {
+    REQUIRE_FALSE(call);
+    CHECK(call.error().status == 400);
+    CHECK(call.error().code == "context_length_exceeded");
+    CHECK(call.error().message.find("6400 bytes of text") != std::string::npos);
+  }
+}
+
 TEST_CASE("call: hostile bodies are refused, never a crash") {
   for (const std::string& body :
        {std::string(), std::string("{"), std::string("[]"), std::string("null"),

@@ -35,6 +35,11 @@ TEST_CASE("server: documents and tokenization") {
   CHECK(ask(fixture, post("/tokenize", R"({"prompt":"ab","add_special_tokens":false})"))
             .parsed()["tokens"] == json::array({97, 98}));
   CHECK(ask(fixture, post("/tokenize", R"({"prompt":"ab"})")).parsed()["count"] == 3);
+  const std::string mebibyte(1u << 20, 'x');
+  CHECK(ask(fixture, post("/tokenize", R"({"prompt":")" + mebibyte + R"("})")).status == 200);
+  const Reply huge = ask(fixture, post("/tokenize", R"({"prompt":"x)" + mebibyte + R"("})"));
+  CHECK(huge.status == 400);
+  CHECK(huge.body.find("at most 1048576") != std::string::npos);
   CHECK(ask(fixture, post("/detokenize", R"({"tokens":[97,98]})")).parsed()["prompt"] == "ab");
   CHECK(ask(fixture, post("/detokenize", R"({"tokens":[9999]})")).status == 400);
   CHECK(ask(fixture, get("/no/such/route")).status == 404);
