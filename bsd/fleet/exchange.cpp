@@ -13,6 +13,8 @@
 namespace wdmoe::bsd {
 namespace {
 
+constexpr milliseconds kLookAround{50};  // housekeeping and signs of life while a layer waits
+
 /// to[i] += from[i]; false if any of `from` is infinite or no number.
 bool add_finite(const float* from, std::size_t count, float* to) {
   std::uint32_t worst = 0;
@@ -108,12 +110,10 @@ Result<void> Fleet::gather(std::size_t layer, Matrix<float> y, StepCosts& costs)
       combine_ready(y);
       costs.bytes_received += bytes;
       combining += clock_.now() - received;
-    } else if (clock_.now() >= deadline) {
-      error_ = timed_out(layer);
-    } else {
-      sleep(deadline, {});
-      keep_house();
+    } else if (sleep(std::min(deadline, next_house_), {}).house) {
+      next_house_ = clock_.now();
     }
+    look_around(layer, deadline);
   }
   costs.combine += combining;
   costs.wire_wait += clock_.now() - started - combining;
@@ -122,6 +122,18 @@ Result<void> Fleet::gather(std::size_t layer, Matrix<float> y, StepCosts& costs)
     for (const Index device : parcels_.active)  // it hangs: no work until it says Hello again
       if (is_pending(device)) drop(device, "no answer");
   return tl::unexpected<Error>(*error_);
+}
+
+/// After every frame and every sleep, so that a peer that never pauses suspends nothing.
+void Fleet::look_around(std::size_t layer, Instant deadline) {
+  const Instant now = clock_.now();
+  if (now >= next_house_ || (probes_left_ > 0 && now >= next_probe_)) {
+    next_house_ = now + kLookAround;
+    keep_house();
+    if (!options_.turning() && !error_)
+      error_ = Error{Code::cancelled, "the base station is stopping"};
+  }
+  if (!error_ && now >= deadline && combined_ < parcels_.active.size()) error_ = timed_out(layer);
 }
 
 /// A frame into incoming_; looks again and again for a while, giving the core away between looks,

@@ -13,6 +13,7 @@ namespace {
 constexpr int kSilentHeartbeats = 5;           // then an agent is taken for dead …
 constexpr milliseconds kLeastPatience{5'000};  // … but not before this
 constexpr milliseconds kHousekeeping{250};     // a sleep is never longer
+constexpr milliseconds kGoodbyeLinger{200};    // for the last words to leave this machine
 constexpr int kProbes = 5;                  // after a disconnect, this far apart: libzmq tells the
 constexpr milliseconds kProbeInterval{10};  // monitor a little before it removes the route
 
@@ -51,14 +52,14 @@ bool Fleet::service(Nanoseconds timeout, Span<const int> wake_fds) {
     for (std::size_t count = 0; count < most && router_->receive(incoming_); ++count)
       take_message();
     keep_house();
-    if (sleep(until, wake_fds)) return true;
+    if (sleep(until, wake_fds).fd) return true;
     if (clock_.now() >= until) return false;
   }
 }
 
-/// Until something arrives, a wake_fd is readable (true) or `until`; never longer than housekeeping
-/// can wait.
-bool Fleet::sleep(Instant until, Span<const int> wake_fds) {
+/// Until something arrives, a wake_fd is readable or `until`; never longer than housekeeping can
+/// wait.
+Fleet::Wake Fleet::sleep(Instant until, Span<const int> wake_fds) {
   std::array<wire::WaitItem, 11> items{};
   WDMOE_CHECK(wake_fds.size() <= items.size() - 3);
   std::size_t count = 0;
@@ -71,9 +72,12 @@ bool Fleet::sleep(Instant until, Span<const int> wake_fds) {
   until = std::min(until, now + kHousekeeping);
   if (probes_left_ > 0) until = std::min(until, next_probe_);
   wire::wait({items.data(), count}, std::max(Nanoseconds(0), until - now));
-  return std::any_of(items.begin() + static_cast<std::ptrdiff_t>(first_fd),
-                     items.begin() + static_cast<std::ptrdiff_t>(count),
-                     [](const wire::WaitItem& item) { return item.ready; });
+  const auto ready = [&](std::size_t first, std::size_t last) {
+    return std::any_of(items.begin() + static_cast<std::ptrdiff_t>(first),
+                       items.begin() + static_cast<std::ptrdiff_t>(last),
+                       [](const wire::WaitItem& item) { return item.ready; });
+  };
+  return {ready(first_fd, count), ready(1, first_fd)};
 }
 
 void Fleet::take_message() {
@@ -251,6 +255,7 @@ void Fleet::send_to(const std::string& peer, Bytes frame) {
 }
 
 void Fleet::say_goodbye() {
+  router_->linger(kGoodbyeLinger);
   for (const Device& device : roster_.devices())
     if (device.up())
       static_cast<void>(router_->send(device.peer, encoder_.goodbye("the base station stops")));

@@ -3,6 +3,7 @@
 // lives on the engine thread; only snapshot() may be called from others.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,6 +28,8 @@ struct FleetOptions {
   milliseconds heartbeat{1'000};
   microseconds spin{50};  ///< poll for answers this long before sleeping
   wire::SocketOptions socket;
+  /// Called some 20 times a second while a layer waits (sign of life).  False: give the layer up.
+  std::function<bool()> turning = [] { return true; };
 };
 
 /// One agent's life so far, for /metrics and /wdmoe/v1/agents.  Sums since the daemon started.
@@ -63,7 +66,8 @@ class Fleet final : public ExpertRunner {
   const Holders& holders(std::size_t layer) const override { return roster_.holders(layer); }
 
   /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
-  /// timeout, bad_input (an answer malformed, of a wrong shape or not finite).  An agent that timed
+  /// timeout, bad_input (an answer malformed, of a wrong shape or not finite); cancelled:
+  /// options.turning said no.  An agent that timed
   /// out or lost its connection is dropped until it says Hello again.  y is undefined after an
   /// error. Does not allocate once it has seen a batch as large.
   Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
@@ -108,6 +112,7 @@ class Fleet final : public ExpertRunner {
   Bytes encode(Index device, std::size_t layer, Matrix<const float> x);
   Result<void> gather(std::size_t layer, Matrix<float> y, StepCosts& costs);
   bool receive_spinning();
+  void look_around(std::size_t layer, Instant deadline);
   Error timed_out(std::size_t layer) const;
   bool is_pending(Index device) const;
   void take_answer(Index device, const wire::ExpertResult& result);
@@ -125,7 +130,11 @@ class Fleet final : public ExpertRunner {
   void watch_links();
   void probe_links(Instant now);
   void beat_hearts(Instant now);
-  bool sleep(Instant until, Span<const int> wake_fds);
+  struct Wake {
+    bool fd = false;     ///< one of wake_fds is readable
+    bool house = false;  ///< the monitor or an authentication request is
+  };
+  Wake sleep(Instant until, Span<const int> wake_fds);
   void drop(Index device, const char* why);
   void send_to(const std::string& peer, Bytes frame);
   void publish_roster();
@@ -149,7 +158,8 @@ class Fleet final : public ExpertRunner {
 
   std::vector<Pulse> pulses_;  // [devices]
   Instant last_beat_{};
-  int probes_left_ = 0;  // after a disconnect: who is gone?
+  Instant next_house_{};  // while a layer waits
+  int probes_left_ = 0;   // after a disconnect: who is gone?
   Instant next_probe_{};
   log::RateLimit bad_frames_{milliseconds(10'000)}, bad_keys_{milliseconds(10'000)};
 
