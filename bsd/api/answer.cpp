@@ -66,7 +66,8 @@ json Answer::logprobs_of(Choice& choice, const std::string& text) const {
   const auto tokens = std::exchange(choice.logprobs, {});
   if (!call_.logprobs || tokens.empty()) return nullptr;
   if (is_chat()) return chat_logprobs(tokenizer_, tokens, call_.top_logprobs);
-  const std::size_t offset = std::exchange(choice.text_offset, choice.text_offset + text.size());
+  const std::size_t offset =
+      std::exchange(choice.text_offset, choice.text_offset + characters(text));
   return completion_logprobs(tokenizer_, tokens, false, call_.top_logprobs, offset);
 }
 
@@ -103,7 +104,7 @@ std::string Answer::echo(std::size_t index) {
   if (!call_.echo || std::exchange(choice.echoed, true)) return {};
   const std::string text = tokenizer_.decode(call_.choices[index].prompt, true);
   choice.text = text;
-  choice.text_offset = text.size();
+  choice.text_offset = characters(text);
   if (!call_.stream) return {};
   json one = {{"index", index}, {"text", text}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
   if (call_.logprobs)

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bsd/model/utf8.h"
+
 namespace wdmoe::bsd::api {
 namespace {
 
@@ -12,10 +14,11 @@ double ms(std::chrono::nanoseconds time) {
 }
 
 json chat_entry(const Tokenizer& tokenizer, Token token, float logprob) {
-  const std::string text = token_text(tokenizer, token);
   json bytes = json::array();
-  for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
-  return {{"token", text}, {"logprob", logprob}, {"bytes", std::move(bytes)}};
+  for (const char byte : tokenizer.bytes_of(token))
+    bytes.push_back(static_cast<unsigned char>(byte));
+  return {
+      {"token", token_text(tokenizer, token)}, {"logprob", logprob}, {"bytes", std::move(bytes)}};
 }
 
 /// The best `top` and the token itself; where two tokens read the same, the better one stands.
@@ -31,7 +34,21 @@ json top_map(const Tokenizer& tokenizer, const TokenLogprob& entry, std::uint32_
 }  // namespace
 
 std::string token_text(const Tokenizer& tokenizer, Token token) {
-  return tokenizer.decode(Span<const Token>(&token, 1), false);
+  const std::string bytes = tokenizer.bytes_of(token);
+  if (text::valid_utf8_prefix(bytes) == bytes.size()) return bytes;
+  std::string text = "bytes:";
+  for (const char byte : bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    const auto value = static_cast<unsigned char>(byte);
+    text += {'\\', 'x', kDigits[value >> 4], kDigits[value & 15]};
+  }
+  return text;
+}
+
+std::size_t characters(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;  // not a continuation
+  }));
 }
 
 json completion_logprobs(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& tokens,
@@ -39,11 +56,13 @@ json completion_logprobs(const Tokenizer& tokenizer, const std::vector<TokenLogp
   json texts = json::array(), logprobs = json::array(), tops = json::array();
   json offsets = json::array();
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::string text = token_text(tokenizer, tokens[i].token);
+    const Token token = tokens[i].token;
     const bool is_null = first_is_null && i == 0;
     offsets.push_back(offset);
-    offset += text.size();
-    texts.push_back(text);
+    if (!tokenizer.is_special(token))  // the text leaves special ones out, and a first blank
+      offset += characters(offset > 0 ? tokenizer.bytes_of(token)
+                                      : tokenizer.decode(Span<const Token>(&token, 1), true));
+    texts.push_back(token_text(tokenizer, token));
     logprobs.push_back(is_null ? json() : json(tokens[i].logprob));
     tops.push_back(is_null ? json() : top_map(tokenizer, tokens[i], top));
   }

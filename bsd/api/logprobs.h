@@ -2,6 +2,7 @@
 // Log probabilities and costs as JSON, in the two shapes of OpenAI's API and in our own.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -21,7 +22,10 @@ nlohmann::json completion_logprobs(const Tokenizer& tokenizer,
 /// chat: {"content": [{token, logprob, bytes, top_logprobs}]}.
 nlohmann::json chat_logprobs(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& tokens,
                              std::uint32_t top);
+/// The token as text; one that is no whole UTF-8 as OpenAI writes it, "bytes:\\xe2\\x80".
 std::string token_text(const Tokenizer& tokenizer, Token token);
+/// Characters of UTF-8, in which text_offset counts; of a part, those that begin in it.
+std::size_t characters(std::string_view text);
 
 /// {"bs_ms", "wait_ms", "bytes_sent", "bytes_received", "round_trips"} of one pass.
 nlohmann::json costs_json(const StepCosts& costs);

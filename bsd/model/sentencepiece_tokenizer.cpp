@@ -9,6 +9,7 @@
 #include <sentencepiece_processor.h>
 
 #include "bsd/json_depth.h"
+#include "bsd/model/token_decoder.h"
 #include "bsd/model/tokenizer_json.h"
 #include "bsd/model/utf8.h"
 
@@ -69,6 +70,21 @@ class SentencePieceTokenizer final : public Tokenizer {
     for (const Token token : tokens) decoder->push(token, out);
     decoder->finish(out);
     return out;
+  }
+
+  std::string bytes_of(Token token) const override {
+    if (!knows(token)) return {};
+    const int id = static_cast<int>(token);
+    if (library_->IsUnknown(id)) return unknown_text_;
+    const std::string& piece = library_->IdToPiece(id);
+    if (library_->IsByte(id)) return std::string(1, static_cast<char>(byte_of_token(piece)));
+    std::string text;
+    for (std::size_t at = 0; at < piece.size();) {
+      const bool blank = piece.compare(at, kBlank.size(), kBlank) == 0;
+      text += blank ? ' ' : piece[at];
+      at += blank ? kBlank.size() : 1;
+    }
+    return text;
   }
 
   std::unique_ptr<TokenStream> stream(bool skip_special) const override;

@@ -175,6 +175,25 @@ class MetaspaceDecoder final : public DecodeStage {
   bool first_ = true;
 };
 
+/// A byte token's byte, be it text or a part of it.
+class RawByteFallback final : public DecodeStage {
+ public:
+  void push(std::string_view piece, const Next& next) override {
+    const int byte = byte_of_token(piece);
+    next(byte >= 0 ? std::string(1, static_cast<char>(byte)) : std::string(piece));
+  }
+  void finish(const Next&) override {}
+};
+
+class RawByteLevel final : public DecodeStage {
+ public:
+  void push(std::string_view piece, const Next& next) override {
+    const auto bytes = from_byte_level(piece);
+    next(bytes ? std::string_view(*bytes) : piece);
+  }
+  void finish(const Next&) override {}
+};
+
 /// Gathers a fused text for a stage that must see all of it.
 class Gather final : public DecodeStage {
  public:
@@ -188,6 +207,8 @@ class Gather final : public DecodeStage {
 /// Collects stages; knows whether a Fuse has made one string of all tokens.
 class Builder {
  public:
+  /// `raw`: of one token amid others, see piece_decoder_from().
+  explicit Builder(bool raw) : raw_(raw) {}
   void add(const nlohmann::json& decoder, const std::string& path);
   std::vector<StageFactory> take() { return std::move(stages_); }
 
@@ -198,10 +219,11 @@ class Builder {
   }
   /// The next stage needs whole tokens: of a fused text that is everything.
   void need_whole() {
-    if (fused_) stage<Gather>();
+    if (fused_ && !raw_) stage<Gather>();
   }
   void add_sequence(const Part& part);
 
+  const bool raw_;
   std::vector<StageFactory> stages_;
   bool fused_ = false;
 };
@@ -224,14 +246,20 @@ void Builder::add(const nlohmann::json& decoder, const std::string& path) {
   }
   if (type == "Strip") {
     part.only({"type", "content", "start", "stop"});
+    if (raw_) return;
     constexpr std::size_t kMostStripped = 1024;
     return stage<StripToken>(part.character("content"), part.number("start", kMostStripped),
                              part.number("stop", kMostStripped), fused_);
   }
-  if (type == "Metaspace") return stage<MetaspaceDecoder>(Metaspace::from(part), fused_);
+  if (type == "Metaspace") {
+    Metaspace settings = Metaspace::from(part);
+    if (raw_) settings.prepend = Metaspace::Prepend::never;
+    return stage<MetaspaceDecoder>(settings, fused_);
+  }
   if (type == "ByteLevel") {
     part.only({"type", "add_prefix_space", "trim_offsets", "use_regex"});  // of no effect here
     need_whole();
+    if (raw_) return stage<RawByteLevel>();
     stage<ByteLevelDecoder>();
     fused_ = true;
     return;
@@ -239,6 +267,7 @@ void Builder::add(const nlohmann::json& decoder, const std::string& path) {
   part.only({"type"});
   if (type == "ByteFallback") {
     need_whole();
+    if (raw_) return stage<RawByteFallback>();
     stage<ByteFallback>();
   } else if (type == "Fuse") {
     fused_ = true;
@@ -285,8 +314,14 @@ void DecodePipeline::finish(std::string& out) {
 
 std::vector<StageFactory> decoder_from(const nlohmann::json& decoder) {
   if (decoder.is_null()) return {[] { return std::make_unique<JoinWithBlanks>(); }};
-  Builder builder;
+  Builder builder(/*raw=*/false);
   builder.add(decoder, "decoder");
+  return builder.take();
+}
+
+std::vector<StageFactory> piece_decoder_from(const nlohmann::json& decoder) {
+  Builder builder(/*raw=*/true);
+  if (!decoder.is_null()) builder.add(decoder, "decoder");
   return builder.take();
 }
 

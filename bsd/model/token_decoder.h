@@ -40,6 +40,9 @@ class DecodePipeline {
 /// implemented.
 std::vector<StageFactory> decoder_from(const nlohmann::json& decoder);
 
+/// The same for one token amid others: its bytes as they are, nothing stripped or repaired.
+std::vector<StageFactory> piece_decoder_from(const nlohmann::json& decoder);
+
 /// The byte that "<0x41>" names, or -1.
 int byte_of_token(std::string_view token);
 

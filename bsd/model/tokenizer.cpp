@@ -40,6 +40,10 @@ class RedecodingStream final : public TokenStream {
 
 }  // namespace
 
+std::string Tokenizer::bytes_of(Token token) const {
+  return decode(Span<const Token>(&token, 1), false);
+}
+
 std::unique_ptr<TokenStream> Tokenizer::stream(bool skip_special) const {
   return std::make_unique<RedecodingStream>(*this, skip_special);
 }

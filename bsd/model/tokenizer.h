@@ -41,6 +41,10 @@ class Tokenizer {
   /// skipped.
   virtual std::string decode(Span<const Token> tokens, bool skip_special) const = 0;
 
+  /// What the token adds to a text that it does not begin: its leading blank, bytes that are only a
+  /// part of a character.  Of a special token its name; empty for an unknown id.
+  virtual std::string bytes_of(Token token) const;
+
   /// A decoder of one list, bit for bit as decode() does it.  By default it decodes the list anew
   /// with every token, which suits small stand-ins; the tokenizers of load() do constant work per
   /// token.

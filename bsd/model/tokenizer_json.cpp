@@ -39,7 +39,8 @@ class JsonTokenizer final : public Tokenizer {
         normalizer_(Normalizer::from(field_or_null(file, "normalizer"), "normalizer")),
         pre_tokenizer_(PreTokenizer::from(field_or_null(file, "pre_tokenizer"), "pre_tokenizer")),
         affixes_(affixes_from(field_or_null(file, "post_processor"))),
-        decoder_(decoder_from(field_or_null(file, "decoder"))) {
+        decoder_(decoder_from(field_or_null(file, "decoder"))),
+        piece_decoder_(piece_decoder_from(field_or_null(file, "decoder"))) {
     // truncation and padding are settings of a batch that transformers resets with every call.
     file.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                "post_processor", "decoder", "model"});
@@ -49,6 +50,7 @@ class JsonTokenizer final : public Tokenizer {
 
   Result<std::vector<Token>> encode(std::string_view text, bool add_special) const override;
   std::string decode(Span<const Token> tokens, bool skip_special) const override;
+  std::string bytes_of(Token token) const override;
   std::unique_ptr<TokenStream> stream(bool skip_special) const override;
 
   std::size_t vocabulary_size() const override {
@@ -76,7 +78,7 @@ class JsonTokenizer final : public Tokenizer {
   std::unique_ptr<const Normalizer> normalizer_;
   std::unique_ptr<const PreTokenizer> pre_tokenizer_;
   Affixes affixes_;
-  std::vector<StageFactory> decoder_;
+  std::vector<StageFactory> decoder_, piece_decoder_;
   AddedTokens added_;
 };
 
@@ -125,6 +127,17 @@ Result<std::vector<Token>> JsonTokenizer::encode(std::string_view text, bool add
 
 std::unique_ptr<TokenStream> JsonTokenizer::stream(bool skip_special) const {
   return std::make_unique<Stream>(*this, skip_special);
+}
+
+std::string JsonTokenizer::bytes_of(Token token) const {
+  std::string out;
+  const std::string* piece = piece_of(token);
+  if (piece == nullptr) return out;
+  if (is_special(token)) return *piece;
+  DecodePipeline pipeline(piece_decoder_);
+  pipeline.push(*piece, out);
+  pipeline.finish(out);
+  return out;
 }
 
 std::string JsonTokenizer::decode(Span<const Token> tokens, bool skip_special) const {

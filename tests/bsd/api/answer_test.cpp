@@ -124,6 +124,18 @@ TEST_CASE("answer: echo without new tokens gives the prompt alone") {
   CHECK(plain["choices"][0]["text"] == "hiab");
 }
 
+TEST_CASE(
+    "answer: parts of a character keep their bytes, and offsets count the text's characters") {
+  const json body =
+      body_of(R"({"prompt":[256,195,169,104],"max_tokens":1,"logprobs":1,"echo":true})");
+  CHECK(body["choices"][0]["text"] == "\u00e9ha");
+  const json& logprobs = body["choices"][0]["logprobs"];
+  CHECK(logprobs["tokens"] == json::array({"<s>", R"(bytes:\xc3)", R"(bytes:\xa9)", "h", "a"}));
+  CHECK(logprobs["text_offset"] == json::array({0, 0, 1, 1, 2}));
+  const json chat = chat_logprobs(ByteTokenizer(), {logprob(0xC3, -1)}, 0)["content"][0];
+  CHECK(chat["bytes"] == json::array({0xC3}));
+}
+
 TEST_CASE("answer: chat logprobs carry bytes and alternatives") {
   const json body = body_of(
       R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"logprobs":true,"top_logprobs":1})",

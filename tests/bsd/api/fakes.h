@@ -39,6 +39,9 @@ class ByteTokenizer final : public Tokenizer {
     repair.finish(out);
     return out;
   }
+  std::string bytes_of(Token token) const override {
+    return token < kBos ? std::string(1, static_cast<char>(token)) : "<s>";
+  }
   std::size_t vocabulary_size() const override { return 257; }
   bool is_special(Token token) const override { return token == kBos; }
   std::optional<Token> token_of(std::string_view piece) const override {

@@ -50,11 +50,22 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<Token>& ids) 
   return joined + decoder.finish();
 }
 
+std::string_view without_leading_blanks(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(' '), text.size()));
+}
+
 void check_decoding(const Tokenizer& tokenizer, const json& line) {
   const auto ids = line["ids"].get<std::vector<Token>>();
   CHECK(tokenizer.decode(ids, false) == line["decoded"].get<std::string>());
   CHECK(tokenizer.decode(ids, true) == line["decoded_skip_special"].get<std::string>());
   CHECK(streamed(tokenizer, ids) == line["decoded_skip_special"].get<std::string>());
+
+  std::string bytes;
+  for (const Token id : ids)
+    if (!tokenizer.is_special(id)) bytes += tokenizer.bytes_of(id);
+  if (text::valid_utf8_prefix(bytes) == bytes.size())
+    CHECK(without_leading_blanks(bytes) ==
+          without_leading_blanks(line["decoded_skip_special"].get<std::string>()));
 }
 
 }  // namespace
@@ -121,6 +132,16 @@ TEST_CASE("tokenizer: knows its special tokens and their ids") {
   CHECK_FALSE(tokenizer->token_of("no such piece"));
   CHECK_FALSE(tokenizer->is_special(4'000'000'000u));
   CHECK(tokenizer->vocabulary_size() > *bos);
+}
+
+TEST_CASE("tokenizer: a token's bytes are those it adds amid a text") {
+  const auto mixtral = load(WDMOE_SOURCE_DIR "/tests/golden/tokenizers/mixtral");
+  CHECK(mixtral->bytes_of(mixtral->token_of("\xE2\x96\x81the").value()) == " the");
+  CHECK(mixtral->bytes_of(mixtral->token_of("<0xE2>").value()) == "\xE2");
+  CHECK(mixtral->bytes_of(mixtral->token_of("<s>").value()) == "<s>");
+  CHECK(mixtral->bytes_of(0xFFFFFFFF).empty());
+  const auto qwen = load(WDMOE_SOURCE_DIR "/tests/golden/tokenizers/qwen2");
+  CHECK(qwen->bytes_of(qwen->token_of("\xC3\xA2").value()) == "\xE2");  // a byte's letter
 }
 
 TEST_CASE("tokenizer: invalid UTF-8 is refused with its byte offset") {
