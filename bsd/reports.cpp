@@ -36,7 +36,8 @@ std::string agents_json(const FleetSnapshot& fleet) {
                       {"power_watts", agent.health.power_watts}});
   const nlohmann::ordered_json body{
       {"complete", fleet.complete}, {"missing", fleet.missing}, {"agents", std::move(agents)}};
-  return body.dump();
+  // What is no UTF-8 in an agent's words becomes U+FFFD: a report never fails.
+  return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace wdmoe::bsd

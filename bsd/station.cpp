@@ -1,5 +1,6 @@
 #include "bsd/station.h"
 
+#include <atomic>
 #include <exception>
 #include <optional>
 #include <stdexcept>
@@ -77,7 +78,7 @@ class FleetHost final : public EngineHost {
 /// Everything the base station is made of, in the order of dependence.
 struct Station::Parts {
   Parts(const Config& config_in, int inherited_http);
-  void run(int stop_fd, const std::function<void()>& alive);
+  void run(int stop_fd);
 
   std::unique_ptr<Fleet> open_fleet();
   std::unique_ptr<ExpertRunner> load_local_experts();
@@ -86,12 +87,17 @@ struct Station::Parts {
   api::Hooks api_hooks();
   Result<void> submit(Request request, EventSink sink);
   api::Health health() const;
+  bool turning() const;
+  void serve_engine();
+  void stop_by(Instant deadline);
   void begin_stop();
   void finish_stop();
   void flush_then_close(int looks_left);
 
   const Config config;
   SteadyClock clock;
+  std::function<void()> alive = [] {};  // set before the engine's thread starts
+  std::atomic<Instant> stop_at{Instant::max()};
   weights::Checkpoint checkpoint;
   ModelConfig model;
   std::string model_id;
@@ -144,6 +150,7 @@ std::unique_ptr<Fleet> Station::Parts::open_fleet() {
   options.deadline = config.exchange_deadline;
   options.heartbeat = config.heartbeat;
   options.spin = microseconds(config.spin_us);
+  options.turning = [this] { return turning(); };
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
   return require(Fleet::open(context, std::move(options),
@@ -219,31 +226,52 @@ api::Health Station::Parts::health() const {
   return {false, {agents.missing}};
 }
 
-void Station::Parts::run(int stop_fd, const std::function<void()>& alive) {
-  std::exception_ptr broken;
-  std::thread engine_thread([&] {
-    try {
-      engine.run(alive);
-      if (fleet) fleet->say_goodbye();
-    } catch (...) {  // out of memory: nothing after this can be trusted to answer
-      broken = std::current_exception();
-    }
-    boost::asio::post(io, [this] { finish_stop(); });
-  });
+/// The engine's thread, while it waits for a layer: alive, and not beyond the end of a stop.
+bool Station::Parts::turning() const {
+  alive();
+  return clock.now() < stop_at.load();
+}
 
+void Station::Parts::serve_engine() {
+  engine.run(alive);
+  if (fleet) fleet->say_goodbye();
+}
+
+void Station::Parts::run(int stop_fd) {
   // A copy: the descriptor closes what it was given.
   boost::asio::posix::stream_descriptor stop(io, ::dup(stop_fd));
   stop.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                   [this](boost::system::error_code) { begin_stop(); });
   const auto work = boost::asio::make_work_guard(io);
-  io.run();
+
+  std::exception_ptr broken, engine_broken;
+  std::thread engine_thread([&] {
+    try {
+      serve_engine();
+    } catch (...) {  // out of memory: nothing after this can be trusted to answer
+      engine_broken = std::current_exception();
+    }
+    boost::asio::post(io, [this] { finish_stop(); });
+  });
+  try {
+    io.run();
+  } catch (...) {  // of a handler: the engine must not outlive what it answers to
+    broken = std::current_exception();
+    stop_by(clock.now());
+  }
   engine_thread.join();
   if (broken) std::rethrow_exception(broken);
+  if (engine_broken) std::rethrow_exception(engine_broken);
+}
+
+void Station::Parts::stop_by(Instant deadline) {
+  stop_at = deadline;
+  engine.stop(deadline);
 }
 
 void Station::Parts::begin_stop() {
   server.stop_accepting();
-  engine.stop(clock.now() + kDrain);
+  stop_by(clock.now() + kDrain);
 }
 
 void Station::Parts::finish_stop() {
@@ -281,7 +309,8 @@ std::string Station::url() const {
 }
 
 void Station::run(int stop_fd, std::function<void()> alive) {
-  parts_->run(stop_fd, alive);
+  parts_->alive = std::move(alive);
+  parts_->run(stop_fd);
 }
 
 }  // namespace wdmoe::bsd

@@ -90,3 +90,10 @@ TEST_CASE("reports: agents as JSON, with units in the names") {
   CHECK(body["agents"][0]["round_trips"] == 5);
   CHECK(nlohmann::json::parse(agents_json({}))["agents"].empty());
 }
+
+TEST_CASE("reports: an agent's words that are no UTF-8 are replaced") {
+  FleetSnapshot fleet = one_agent();
+  fleet.agents[0].software = "\xff";
+  const auto body = nlohmann::json::parse(agents_json(fleet));
+  CHECK(body["agents"][0]["software"] == "\xef\xbf\xbd");
+}
