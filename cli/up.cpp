@@ -39,7 +39,7 @@ struct Options {
   std::string model;
   unsigned agents = 4;
   std::string wire = "f16";
-  unsigned bs_threads = 0, agent_threads = 1;
+  unsigned bs_threads = 0, agent_threads = 0;  // 0: one per core
   std::uint16_t port = 0;
   std::string transport = "ipc";
   std::vector<std::string> bsd_flags, agent_flags, command;
@@ -335,8 +335,8 @@ void add_up(Commands& commands) {
       ->capture_default_str();
   command.add_option("--threads", options->bs_threads,
                      "compute threads of the base station; 0: one per core");
-  command.add_option("--agent-threads", options->agent_threads, "compute threads of each agent")
-      ->capture_default_str();
+  command.add_option("--agent-threads", options->agent_threads,
+                     "compute threads of each agent; 0: one per core");
   command.add_option("--port", options->port, "HTTP port on 127.0.0.1; 0: any free one");
   command
       .add_option("--transport", options->transport,

@@ -34,7 +34,10 @@ FleetSnapshot one_agent() {
 }
 
 bool has_line(const std::string& page, const std::string& line) {
-  return ("\n" + page).find("\n" + line + "\n") != std::string::npos;
+  std::istringstream lines(page);
+  for (std::string each; std::getline(lines, each);)
+    if (each == line) return true;
+  return false;
 }
 
 }  // namespace
