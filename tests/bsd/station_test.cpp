@@ -96,7 +96,7 @@ TEST_CASE("reports: agents as JSON, with units in the names") {
 
 TEST_CASE("reports: an agent's words that are no UTF-8 are replaced") {
   FleetSnapshot fleet = one_agent();
-  fleet.agents[0].software = "\xff";
+  fleet.agents[0].software = std::string(1, '\xff');
   const auto body = nlohmann::json::parse(agents_json(fleet));
   CHECK(body["agents"][0]["software"] == "\xef\xbf\xbd");
 }
