@@ -34,8 +34,8 @@ class Daemon {
 
   /// How often to call alive(), half of what systemd demands; absent: no watchdog.
   std::optional<milliseconds> watchdog_interval() const { return watchdog_; }
-  /// WATCHDOG=1: the loop that does the work goes round.  Call as often as you like: says it at most
-  /// twice per watchdog_interval().
+  /// WATCHDOG=1: the loop that does the work goes round.  Call as often as you like: says it at
+  /// most twice per watchdog_interval().
   void alive();
 
  private:

@@ -29,8 +29,8 @@ void pause() {
 #endif
 }
 
-/// Spins until `ready()` or kSpin has passed; returns the last answer.  Offers the core now and then:
-/// a socket's I/O thread or a neighbour process may be what we wait for.
+/// Spins until `ready()` or kSpin has passed; returns the last answer.  Offers the core now and
+/// then: a socket's I/O thread or a neighbour process may be what we wait for.
 template <class Predicate>
 bool spin_until(const Predicate& ready) {
   const auto give_up = std::chrono::steady_clock::now() + kSpin;
