@@ -1,5 +1,6 @@
 #include "bsd/station.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <optional>
@@ -59,6 +60,12 @@ EngineOptions engine_options(const Config& config) {
   options.max_context = config.max_context;
   options.retry_deadline = config.retry_deadline;
   return options;
+}
+
+/// Tokens of the largest step: every running sequence's next one beside a chunk of prompts.
+std::size_t most_rows(const Config& config) {
+  return std::min<std::size_t>(EngineOptions{}.max_rows,
+                               std::size_t{config.prefill_chunk} + config.max_sequences);
 }
 
 /// The engine's thread also serves the radio: agents come and go between two steps.
@@ -154,7 +161,9 @@ std::unique_ptr<Fleet> Station::Parts::open_fleet() {
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
   return require(Fleet::open(context, std::move(options),
-                             {model_id, model.layers, model.experts, model.hidden}, clock));
+                             {model_id, model.layers, model.experts, model.hidden,
+                              most_rows(config), model.experts_per_token},
+                             clock));
 }
 
 std::unique_ptr<ExpertRunner> Station::Parts::load_local_experts() {

@@ -13,6 +13,8 @@
 namespace wdmoe::bsd {
 namespace {
 
+constexpr int kBadAnswers = 3;        // in a row: its memory or kernels are broken, not one input
+constexpr milliseconds kBan{30'000};  // then someone else has its experts, if anyone
 constexpr milliseconds kLookAround{50};  // housekeeping and signs of life while a layer waits
 
 /// to[i] += from[i]; false if any of `from` is infinite or no number.
@@ -73,13 +75,16 @@ Result<void> Fleet::send_all(std::size_t layer, Matrix<const float> x, StepCosts
     Pending& pending = pending_[device];
     pending.answered = false;
     pending.sent = clock_.now();
-    pending.bytes_sent = frame.size();
     const wire::Sent sent = router_->send(to.peer, frame);
     if (sent == wire::Sent::gone) drop(device, "connection lost");
     if (sent != wire::Sent::ok)
       return fail(Code::unavailable, "agent " + name_of(device) + " cannot be reached: " +
                                          (sent == wire::Sent::full ? "it does not read" : "gone"));
     costs.bytes_sent += frame.size();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stats_.agents[device].bytes_sent += frame.size();
+    }
     ++costs.messages;
   }
   if (!send_order_.empty()) ++costs.round_trips;
@@ -179,15 +184,27 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
   }
   if (result.rows.rows != parcels_.of_device[device].rows.size() ||
       result.rows.cols != model_.hidden)
-    return fail_exchange(device, Code::bad_input, "answered with rows of another shape");
+    return blame(device, "answered with rows of another shape");
   Pending& pending = pending_[device];
   pending.answered = true;
+  pending.received = clock_.now();
   pending.result = result;
   std::swap(pending.frame, incoming_.frame);  // the views move along with their memory
-  count_answer(device, clock_.now());
 }
 
-void Fleet::count_answer(Index device, Instant now) {
+/// A bad answer.  One may be the input's fault; after several the agent is out, and the step is
+/// worth another try.
+void Fleet::blame(Index device, const std::string& why) {
+  Pulse& pulse = pulses_[device];
+  const bool out = ++pulse.bad_answers >= kBadAnswers;
+  fail_exchange(device, out ? Code::unavailable : Code::bad_input, why);
+  if (!out) return;
+  pulse.bad_answers = 0;
+  pulse.banned_until = clock_.now() + kBan;
+  drop(device, "bad answers");
+}
+
+void Fleet::count_answer(Index device) {
   const Pending& pending = pending_[device];
   const Parcel& parcel = parcels_.of_device[device];
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -195,12 +212,10 @@ void Fleet::count_answer(Index device, Instant now) {
   ++agent.dispatches;
   agent.rows += parcel.rows.size();
   agent.assignments += parcel.assignments.size();
-  agent.bytes_sent += pending.bytes_sent;
-  agent.bytes_received += pending.frame.bytes().size();
   agent.queue += microseconds(pending.result.timings.queue_us);
   agent.compute += microseconds(pending.result.timings.compute_us);
   agent.total += microseconds(pending.result.timings.total_us);
-  agent.round_trip += now - pending.sent;
+  agent.round_trip += pending.received - pending.sent;
   agent.health = pending.result.health;
 }
 
@@ -210,8 +225,9 @@ void Fleet::combine_ready(Matrix<float> y) {
   while (!error_ && combined_ < parcels_.active.size()) {
     const Index device = parcels_.active[combined_];
     if (!pending_[device].answered) return;
-    if (!add_answer(device, y))
-      return fail_exchange(device, Code::bad_input, "answered with values that are not finite");
+    if (!add_answer(device, y)) return blame(device, "answered with values that are not finite");
+    pulses_[device].bad_answers = 0;
+    count_answer(device);
     ++combined_;
   }
 }
@@ -228,8 +244,10 @@ bool Fleet::add_answer(Index device, Matrix<float> y) {
   return finite;
 }
 
+/// Counts once per Dispatch: whatever still comes for it is late.
 void Fleet::fail_exchange(Index device, Code code, const std::string& why) {
   if (!error_) error_ = Error{code, "agent " + name_of(device) + " " + why};
+  pending_[device].id = 0;
   const std::lock_guard<std::mutex> lock(mutex_);
   ++stats_.agents[device].failures;
 }

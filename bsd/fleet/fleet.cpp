@@ -10,6 +10,7 @@
 namespace wdmoe::bsd {
 namespace {
 
+constexpr std::size_t kFrameHead = 4096;       // more than all of a frame that is no row or pair
 constexpr int kSilentHeartbeats = 5;           // then an agent is taken for dead …
 constexpr milliseconds kLeastPatience{5'000};  // … but not before this
 constexpr milliseconds kHousekeeping{250};     // a sleep is never longer
@@ -21,6 +22,14 @@ constexpr milliseconds kProbeInterval{10};  // monitor a little before it remove
 
 Result<std::unique_ptr<Fleet>> Fleet::open(const wire::Context& context, FleetOptions options,
                                            ModelFacts model, const Clock& clock) {
+  const std::size_t pairs = model.rows * model.top_k;
+  const wire::Limits& limits = options.socket.limits;
+  if (pairs > limits.assignments ||
+      model.rows * model.hidden * sizeof(float) + pairs * sizeof(fb::Assignment) + kFrameHead >
+          limits.frame_bytes)
+    return fail(Code::limit, "engine.prefill_chunk: " + std::to_string(model.rows) +
+                                 " rows of this model do not fit one message; lower it or "
+                                 "engine.max_sequences");
   auto router = wire::Router::bind(context, options.endpoint, options.keys, options.socket);
   if (!router) return tl::unexpected<Error>(std::move(router).error());
   return std::unique_ptr<Fleet>(
@@ -80,9 +89,23 @@ Fleet::Wake Fleet::sleep(Instant until, Span<const int> wake_fds) {
   return {ready(first_fd, count), ready(1, first_fd)};
 }
 
-void Fleet::take_message() {
+/// None: a stranger.  A connection speaks for one key: should a routing id ever come back under
+/// another, the device that had it is gone.
+std::optional<Fleet::Index> Fleet::sender() {
   const auto device = roster_.find(incoming_.peer);
-  if (device) pulses_[*device].heard = clock_.now();
+  if (!device) return std::nullopt;
+  if (options_.keys && incoming_.user != name_of(*device)) {
+    drop(*device, "its connection carries another key");
+    return std::nullopt;
+  }
+  pulses_[*device].heard = clock_.now();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stats_.agents[*device].bytes_received += incoming_.frame.bytes().size();
+  return device;
+}
+
+void Fleet::take_message() {
+  const auto device = sender();
   const auto message = wire::decode(incoming_.frame.bytes(), options_.socket.limits);
   if (!message) {
     {
@@ -114,16 +137,40 @@ void Fleet::take_message() {
 /// Someone who has not said Hello, or was dropped: asked to say it.
 void Fleet::take_stranger(const wire::Message& message) {
   if (std::holds_alternative<wire::Goodbye>(message)) return;
+  if (std::holds_alternative<wire::ExpertResult>(message)) {  // of an agent that was dropped
+    const auto known = std::find_if(pulses_.begin(), pulses_.end(), [&](const Pulse& pulse) {
+      return pulse.peer == incoming_.peer;
+    });
+    if (known != pulses_.end()) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ++stats_.agents[static_cast<std::size_t>(known - pulses_.begin())].late;
+    }
+  }
   wire::Welcome welcome;
   welcome.status = wire::Status::not_ready;
   welcome.message = "say Hello first";
   send_to(incoming_.peer, encoder_.welcome(welcome));
 }
 
+/// Why this agent may not come back yet.
+std::optional<std::string> Fleet::banned(const std::string& name) const {
+  for (std::size_t index = 0; index < pulses_.size(); ++index)
+    if (name_of(static_cast<Index>(index)) == name && clock_.now() < pulses_[index].banned_until)
+      return "the last answers of " + name + " were not finite or of a wrong shape: check its " +
+             "memory, weights and kernels; it may return half a minute after them";
+  return std::nullopt;
+}
+
 void Fleet::greet(const wire::Hello& hello) {
   const std::string peer = incoming_.peer;
   const auto before = roster_.find(peer);
-  Roster::Verdict verdict = roster_.greet(hello, peer, incoming_.user);
+  Roster::Verdict verdict;
+  if (const auto ban = banned(hello.name)) {
+    verdict.status = wire::Status::backend_failed;  // not_ready would ask for a Hello at once
+    verdict.message = *ban;
+  } else {
+    verdict = roster_.greet(hello, peer, incoming_.user);
+  }
   if (verdict.status == wire::Status::duplicate_identity) {
     const Index holder = *verdict.device;
     if (router_->send(roster_.devices()[holder].peer, encoder_.ping(++pings_)) ==
@@ -161,7 +208,8 @@ void Fleet::welcome(Index device, const Roster::Verdict& verdict) {
   if (pulses_.size() <= device) pulses_.resize(device + std::size_t{1});
   // What was sent over the old connection is lost.
   if (is_pending(device)) fail_exchange(device, Code::unavailable, "reconnected during the layer");
-  pulses_[device] = {clock_.now(), clock_.now()};
+  pulses_[device].heard = pulses_[device].pinged = clock_.now();
+  pulses_[device].peer = incoming_.peer;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (stats_.agents.size() <= device) stats_.agents.resize(device + std::size_t{1});

@@ -39,10 +39,11 @@ struct AgentSnapshot {
   std::uint32_t experts = 0;
   std::uint64_t memory_bytes = 0, weights_bytes = 0;
   std::uint64_t joins = 0;
-  std::uint64_t dispatches = 0, rows = 0, assignments = 0;  ///< answered well
-  std::uint64_t failures = 0;  ///< refusals, timeouts, lost connections, bad answers
-  std::uint64_t late = 0;      ///< answers nobody waited for any more
-  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  std::uint64_t dispatches = 0, rows = 0, assignments = 0;  ///< whose answers were used
+  std::uint64_t failures = 0;        ///< refusals, timeouts, lost connections, bad answers
+  std::uint64_t late = 0;            ///< answers nobody waited for any more
+  std::uint64_t bytes_sent = 0;      ///< Dispatches, answered or not
+  std::uint64_t bytes_received = 0;  ///< every frame
   microseconds queue{0}, compute{0}, total{0};  ///< as the agent measured them
   Nanoseconds round_trip{0};                    ///< from sending to receiving, here
   wire::Health health;                          ///< the last reported
@@ -58,7 +59,7 @@ struct FleetSnapshot {
 class Fleet final : public ExpertRunner {
  public:
   /// Listens.  `context` and `clock` outlive the fleet.  Errors: a port that is taken, a bad
-  /// endpoint.
+  /// endpoint; limit: a step's rows do not fit one message (names prefill_chunk).
   static Result<std::unique_ptr<Fleet>> open(const wire::Context& context, FleetOptions options,
                                              ModelFacts model, const Clock& clock);
   ~Fleet() override;
@@ -66,8 +67,9 @@ class Fleet final : public ExpertRunner {
   const Holders& holders(std::size_t layer) const override { return roster_.holders(layer); }
 
   /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
-  /// timeout, bad_input (an answer malformed, of a wrong shape or not finite); cancelled:
-  /// options.turning said no.  An agent that timed
+  /// timeout, bad_input (an answer malformed, of a wrong shape or not finite; the third such in a
+  /// row is unavailable, and its agent is out for half a minute); cancelled: options.turning said
+  /// no.  An agent that timed
   /// out or lost its connection is dropped until it says Hello again.  y is undefined after an
   /// error. Does not allocate once it has seen a batch as large.
   Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
@@ -94,14 +96,16 @@ class Fleet final : public ExpertRunner {
   /// One Dispatch under way; id 0: none.
   struct Pending {
     std::uint64_t id = 0;
-    Instant sent{};
-    std::size_t bytes_sent = 0;
+    Instant sent{}, received{};
     bool answered = false;
     wire::Frame frame;          // the answer, as received
     wire::ExpertResult result;  // views into it
   };
   struct Pulse {
     Instant heard{}, pinged{};
+    std::string peer;        // its last connection, also after it was dropped
+    int bad_answers = 0;     // in a row
+    Instant banned_until{};  // no Hello before
   };
 
   Fleet(std::unique_ptr<wire::Router> router, FleetOptions options, ModelFacts model,
@@ -116,14 +120,17 @@ class Fleet final : public ExpertRunner {
   Error timed_out(std::size_t layer) const;
   bool is_pending(Index device) const;
   void take_answer(Index device, const wire::ExpertResult& result);
-  void count_answer(Index device, Instant now);
+  void blame(Index device, const std::string& why);
+  void count_answer(Index device);
   void combine_ready(Matrix<float> y);
   bool add_answer(Index device, Matrix<float> y);
   void fail_exchange(Index device, Code code, const std::string& why);
 
   // fleet.cpp
-  void take_message();  // incoming_
+  void take_message();            // incoming_
+  std::optional<Index> sender();  // of incoming_
   void take_stranger(const wire::Message& message);
+  std::optional<std::string> banned(const std::string& name) const;
   void greet(const wire::Hello& hello);
   void welcome(Index device, const Roster::Verdict& verdict);
   void keep_house();

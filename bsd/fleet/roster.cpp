@@ -50,6 +50,11 @@ Roster::Verdict Roster::judge(const wire::Hello& hello, std::string_view user) c
   if (!speaks(hello, wire_) || !speaks(hello, DType::f32))
     return refuse(Status::bad_shape, hello.name + " cannot read and write " +
                                          std::string(name_of(wire_)) + " and f32 rows");
+  if (hello.max_rows < model_.rows)
+    return refuse(Status::too_large,
+                  hello.name + " takes " + std::to_string(hello.max_rows) +
+                      " rows a message, a step has up to " + std::to_string(model_.rows) +
+                      ": raise max_rows there or lower engine.prefill_chunk here");
   for (const wire::ExpertId id : hello.experts)
     if (id.layer >= model_.layers || id.expert >= model_.experts)
       return refuse(Status::unknown_expert, "layer " + std::to_string(id.layer) + " expert " +

@@ -19,6 +19,8 @@ namespace wdmoe::bsd {
 struct ModelFacts {
   std::string model_id;
   std::size_t layers = 0, experts = 0, hidden = 0;
+  std::size_t rows = 0;   ///< most in one step: an agent must take so many in one message
+  std::size_t top_k = 0;  ///< experts of a token
 };
 
 /// One agent that has ever joined.  Its number in the roster stays when it leaves and returns.

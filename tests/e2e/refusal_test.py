@@ -3,8 +3,10 @@
 import contextlib
 import json
 import pathlib
+import selectors
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import BUILD, START_SECONDS, STOP_SECONDS, run_tool
@@ -53,34 +55,29 @@ class Cell:
             "--fleet-secret-key", self.folder / "keys" / "bsd.key",
             "--fleet-authorized-agents", self.folder / "keys" / "agents"])
 
-    def start_agent(self, stack, name, shard, key=None):
+    def start_agent(self, stack, name, shard, *flags, key=None):
         return self.start(stack, name, [
             AGENT, "--name", name, "--shard", shard, "--connect", self.endpoint,
             "--secret-key", self.folder / "keys" / f"{key or name}.key",
-            "--server-key", self.folder / "keys" / "bsd.pub"])
+            "--server-key", self.folder / "keys" / "bsd.pub", *flags])
 
     def wait_for_line(self, name, *words):
         """Follows a daemon's log until one line holds all the words."""
         path = self.folder / f"{name}.log"
         with subprocess.Popen(["tail", "-n", "+1", "-F", path], stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True) as follow:
-            timer = subprocess.Popen(["sleep", str(START_SECONDS)])
+                              stderr=subprocess.DEVNULL, bufsize=0) as follow:
+            deadline, text = time.monotonic() + START_SECONDS, b""
             try:
-                seen = []
-                import selectors
                 with selectors.DefaultSelector() as selector:
                     selector.register(follow.stdout, selectors.EVENT_READ)
-                    while timer.poll() is None:
-                        if not selector.select(timeout=1):
-                            continue
-                        line = follow.stdout.readline()
-                        seen.append(line)
-                        if all(word in line for word in words):
-                            return line
-                raise AssertionError(f"{name} never said {words}; it said {''.join(seen)}")
+                    while time.monotonic() < deadline:
+                        if selector.select(timeout=1):  # unbuffered, so it knows of every byte
+                            text += follow.stdout.read(65536)
+                        for line in text.decode(errors="replace").splitlines():
+                            if all(word in line for word in words):
+                                return line
+                raise AssertionError(f"{name} never said {words}; it said {text.decode(errors='replace')}")
             finally:
-                timer.kill()
-                timer.wait()
                 follow.kill()
 
 
@@ -124,6 +121,13 @@ def test_a_stranger_never_gets_in(cell):
         cell.start_bs(stack)
         cell.start_agent(stack, "jetson-9", cell.folder / "shards" / "agent-0")
         assert cell.wait_for_line("jetson-9", "key")
+
+
+def test_an_agent_that_takes_too_few_rows_is_refused_at_the_door(cell):
+    with contextlib.ExitStack() as stack:
+        cell.start_bs(stack)
+        cell.start_agent(stack, "jetson-1", cell.folder / "shards" / "agent-0", "--max-rows", 16)
+        assert "prefill_chunk" in cell.wait_for_line("jetson-1", "too_large", "max_rows")
 
 
 @pytest.mark.parametrize("program", [BSD, AGENT], ids=["bsd", "agent"])

@@ -177,6 +177,50 @@ TEST_CASE("fleet: wrong answers fail the layer by name and reason") {
   }
 }
 
+TEST_CASE("fleet: an agent whose answers are bad three times in a row is out for a while") {
+  Cell cell;
+  auto options = cell.agent("broken");
+  options.experts = test::planned_experts(cell.weights, 0, 1);
+  std::optional<wire::Welcome> second;
+  EventFd done;
+  Puppet puppet(cell, options, [&](Puppet& self) {
+    self.greet();
+    for (int answered = 0; answered < 3;) {
+      const auto message = self.receive();
+      if (!message) break;
+      if (!std::holds_alternative<wire::Dispatch>(*message)) continue;
+      const float nothing = std::nanf("");
+      const MutableTensor out = self.encoder.begin_rows(1, kHidden, DType::f32);
+      for (std::size_t i = 0; i < kHidden; ++i)
+        std::memcpy(out.data + i * sizeof nothing, &nothing, sizeof nothing);
+      self.send(self.encoder.finish_result(std::get<wire::Dispatch>(*message).id, 0, {}, {}));
+      ++answered;
+    }
+    second = self.greet();
+    done.signal();
+  });
+  REQUIRE(cell.complete());
+  const Selection selection = choose(*cell.fleet, 0, 1);
+  for (const Code code : {Code::bad_input, Code::bad_input, Code::unavailable}) {
+    const Outcome outcome = exchange(cell, 0, selection, test::random_rows(1, kHidden, 1));
+    REQUIRE_FALSE(outcome.result);
+    CHECK(outcome.result.error().code == code);
+  }
+  CHECK_FALSE(cell.fleet->complete());
+  const AgentSnapshot agent = cell.fleet->snapshot().agents.at(0);
+  CHECK(agent.failures == 3);
+  CHECK(agent.dispatches == 0);  // none was used
+  CHECK(agent.bytes_sent > 3 * kHidden * sizeof(float));
+  CHECK(agent.bytes_received > 3 * kHidden * sizeof(float));
+  const int fds[] = {done.fd()};
+  for (int round = 0; round < 400; ++round)
+    if (cell.fleet->service(milliseconds(50), fds)) break;
+  REQUIRE(second.has_value());
+  CHECK(second->status == wire::Status::backend_failed);
+  CHECK(second->message.find("not finite") != std::string::npos);
+  cell.fleet->say_goodbye();
+}
+
 TEST_CASE("fleet: garbage and oversized frames from one peer do not disturb another") {
   Cell cell;
   auto options = cell.agent("worker");
