@@ -73,7 +73,7 @@ class Cell:
                     while time.monotonic() < deadline:
                         if selector.select(timeout=1):  # unbuffered, so it knows of every byte
                             text += follow.stdout.read(65536)
-                        for line in text.decode(errors="replace").splitlines():
+                        for line in text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines():
                             if all(word in line for word in words):
                                 return line
                 raise AssertionError(f"{name} never said {words}; it said {text.decode(errors='replace')}")
