@@ -23,8 +23,10 @@ target_compile_options(wdmoe_options INTERFACE
   $<$<CONFIG:Release>:-g1>)
 target_compile_definitions(wdmoe_options INTERFACE WDMOE_VERSION="${PROJECT_VERSION}")
 if(WDMOE_SANITIZE)
+  # GCC sees uninitialised values in Boost's and the standard library's headers once they are instrumented.
   target_compile_options(wdmoe_options INTERFACE
-    -fsanitize=${WDMOE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=${WDMOE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+    -Wno-maybe-uninitialized)
   target_link_options(wdmoe_options INTERFACE -fsanitize=${WDMOE_SANITIZE})
 endif()
 
