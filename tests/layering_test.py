@@ -33,6 +33,7 @@ ALLOWED = {
     **{f"bsd/{part}": (ENGINE_PARTS, ()) for part in
        ("engine", "inbox", "sequence", "stop_matcher", "engine_host")},
     "bsd/json_depth": (("common",), ("nlohmann/",)),
+    "bsd/layer_budgets": (("weights", "common", "bsd/json_depth"), ("nlohmann/",)),
     "bsd/request": (("common",), ()),
     "bsd": (
         ("bsd", "wire", "weights", "kernels", "common"),
