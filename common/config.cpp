@@ -23,8 +23,8 @@ std::string number_text(double value) {
 }
 
 const char* kind_name(const Value& value) {
-  constexpr const char* kNames[] = {"true or false", "a whole number", "a number", "a text",
-                                    "a list of texts"};
+  constexpr const char* kNames[] = {"true or false", "a whole number",  "a number",
+                                    "a text",        "a list of texts", "a list of numbers"};
   return kNames[value.index()];
 }
 
@@ -56,7 +56,13 @@ bool satisfies(const Value& value, const Check& check) {
     return check.choices.empty() || std::count(check.choices.begin(), check.choices.end(), *text);
   }
   if (const auto* list = std::get_if<std::vector<std::string>>(&value))
-    return !(check.not_empty && list->empty());
+    return !(check.not_empty && list->empty()) &&
+           (check.choices.empty() || std::all_of(list->begin(), list->end(), [&](const auto& item) {
+              return std::count(check.choices.begin(), check.choices.end(), item) > 0;
+            }));
+  if (const auto* numbers = std::get_if<std::vector<double>>(&value))
+    return std::all_of(numbers->begin(), numbers->end(),
+                       [&](double number) { return satisfies(Value(number), check); });
   return true;
 }
 
@@ -87,17 +93,13 @@ std::string toml_text(const Value& value) {
   }
   if (const auto* text = std::get_if<std::string>(&value)) return toml_quoted(*text);
   std::string out = "[";
+  if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
+    for (const double number : *numbers) out += (out.size() > 1 ? ", " : "") + number_text(number);
+    return out + "]";
+  }
   for (const std::string& item : std::get<std::vector<std::string>>(value))
     out += (out.size() > 1 ? ", " : "") + toml_quoted(item);
   return out + "]";
-}
-
-Result<void> assign(const Setting& setting, const Value& value, const std::string& where) {
-  const bool fits = satisfies(value, setting.check) && setting.set(value);
-  if (!fits)
-    return fail(Code::bad_input,
-                where + " = " + toml_text(value) + ": expected " + expectation(setting));
-  return {};
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -124,11 +126,12 @@ std::string unknown_key(const std::string& key, Span<const Setting> settings) {
       nearest = &setting;
     }
   }
-  std::string text = "unknown key '" + key + "'";
-  if (nearest != nullptr)
-    text += ": did you mean '" + nearest->key + "'?";
-  else
-    text += ": --print-config lists the known ones";
+  std::string text = "unknown key '" + key + "': ";
+  if (nearest != nullptr) return text + "did you mean '" + nearest->key + "'?";
+  const std::string table = key.substr(0, key.rfind('.') + 1);
+  text += "the known ones here are";
+  for (const Setting& setting : settings)
+    if (setting.key.substr(0, setting.key.rfind('.') + 1) == table) text += ' ' + setting.key;
   return text;
 }
 
@@ -139,25 +142,49 @@ Result<Value> value_from(const toml::node& node, const std::string& where) {
   if (const auto* text = node.as_string()) return Value(std::string(text->get()));
   if (const auto* array = node.as_array()) {
     std::vector<std::string> list;
+    std::vector<double> numbers;
     for (const toml::node& item : *array) {
-      const auto* text = item.as_string();
-      if (text == nullptr) return fail(Code::bad_input, where + ": a list may hold texts only");
-      list.emplace_back(text->get());
+      if (const auto* text = item.as_string())
+        list.emplace_back(text->get());
+      else if (item.is_number())
+        numbers.push_back(*item.value<double>());
     }
-    return Value(std::move(list));
+    if (array->size() == list.size()) return Value(std::move(list));
+    if (array->size() == numbers.size()) return Value(std::move(numbers));
+    return fail(Code::bad_input, where + ": a list may hold texts only, or numbers only");
   }
   return fail(Code::bad_input, where + ": dates and times are not used here");
 }
 
 Result<void> read_table(const toml::table& table, const std::string& prefix, std::string_view file,
-                        Span<const Setting> settings) {
+                        Span<const Setting> settings, Span<const SettingList> lists);
+
+/// Every table of [[key]] as an entry of `list`.
+Result<void> read_entries(const toml::node& node, const std::string& where, std::string_view file,
+                          const SettingList& list) {
+  const auto* array = node.as_array();
+  if (array == nullptr || !array->is_array_of_tables())
+    return fail(Code::bad_input, where + ": expected tables, each begun with [[" + list.key + "]]");
+  if (array->size() > list.most)
+    return fail(Code::limit, where + ": " + std::to_string(array->size()) + " tables, at most " +
+                                 std::to_string(list.most) + " are allowed");
+  for (const toml::node& item : *array)
+    WDMOE_TRY(read_table(*item.as_table(), "", file, list.add(), {}));
+  return {};
+}
+
+Result<void> read_table(const toml::table& table, const std::string& prefix, std::string_view file,
+                        Span<const Setting> settings, Span<const SettingList> lists) {
   for (auto&& [name, node] : table) {
     const std::string key = prefix + std::string(std::string_view(name));
     const std::string where =
         std::string(file) + ":" + std::to_string(node.source().begin.line) + ": ";
-    const auto found = std::find_if(settings.begin(), settings.end(),
-                                    [&](const Setting& setting) { return setting.key == key; });
-    if (found != settings.end()) {
+    const auto has_key = [&](const auto& entry) { return entry.key == key; };
+    const auto found = std::find_if(settings.begin(), settings.end(), has_key);
+    const auto list = std::find_if(lists.begin(), lists.end(), has_key);
+    if (list != lists.end()) {
+      WDMOE_TRY(read_entries(node, where + key, file, *list));
+    } else if (found != settings.end()) {
       auto value = value_from(node, where + key);
       if (!value) return tl::unexpected<Error>(std::move(value).error());
       WDMOE_TRY(assign(*found, *value, where + key));
@@ -166,7 +193,7 @@ Result<void> read_table(const toml::table& table, const std::string& prefix, std
                std::any_of(settings.begin(), settings.end(), [&](const auto& s) {
                  return s.key.compare(0, key.size() + 1, key + ".") == 0;
                })) {
-      WDMOE_TRY(read_table(*inner, key + ".", file, settings));
+      WDMOE_TRY(read_table(*inner, key + ".", file, settings, lists));
     } else {
       return fail(Code::bad_input, where + unknown_key(key, settings));
     }
@@ -248,18 +275,6 @@ Result<void> apply_flags(CLI::App& app, Span<const Setting> settings, const Flag
   return {};
 }
 
-Result<std::string> read_file(const std::string& path) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return fail(Code::io, path + ": cannot read the configuration: " + error.message());
-  if (size > kLargestFile)
-    return fail(Code::limit, path + ": larger than 1 MiB: not a configuration");
-  std::ifstream in(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (!in) return fail(Code::io, path + ": cannot read the configuration");
-  return text;
-}
-
 Result<void> apply_file(const Program& program, const Flags& flags, Span<const Setting> settings) {
   std::string file = flags.file;
   if (file.empty()) {
@@ -268,7 +283,7 @@ Result<void> apply_file(const Program& program, const Flags& flags, Span<const S
       return {};
     file = program.default_file;
   }
-  const auto text = read_file(file);
+  const auto text = read_config_file(file);
   if (!text) return tl::unexpected<Error>(text.error());
   return read_toml(*text, file, settings);
 }
@@ -302,15 +317,36 @@ Check anything() {
   return {};
 }
 
-Result<void> read_toml(std::string_view text, std::string_view file, Span<const Setting> settings) {
+Result<void> assign(const Setting& setting, const Value& value, const std::string& where) {
+  const bool fits = satisfies(value, setting.check) && setting.set(value);
+  if (!fits)
+    return fail(Code::bad_input,
+                where + " = " + toml_text(value) + ": expected " + expectation(setting));
+  return {};
+}
+
+Result<void> read_toml(std::string_view text, std::string_view file, Span<const Setting> settings,
+                       Span<const SettingList> lists) {
   try {
     const toml::table table = toml::parse(text, std::string(file));
-    return read_table(table, "", file, settings);
+    return read_table(table, "", file, settings, lists);
   } catch (const toml::parse_error& error) {
     return fail(Code::bad_input, std::string(file) + ":" +
                                      std::to_string(error.source().begin.line) +
                                      ": not TOML: " + std::string(error.description()));
   }
+}
+
+Result<std::string> read_config_file(const std::string& path) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) return fail(Code::io, path + ": cannot read the configuration: " + error.message());
+  if (size > kLargestFile)
+    return fail(Code::limit, path + ": larger than 1 MiB: not a configuration");
+  std::ifstream in(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!in) return fail(Code::io, path + ": cannot read the configuration");
+  return text;
 }
 
 std::string print_toml(Span<const Setting> settings) {

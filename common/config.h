@@ -37,14 +37,15 @@ struct Check {
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices;  ///< of a text; empty: any
   bool not_empty = false;            ///< of a text or a list
-};
+};                                   // min and max bound every number of a list, too
 
 Check between(double min, double max);  ///< inclusive, in the unit of the key's name
 Check one_of(std::vector<std::string> choices);
 Check not_empty();
 Check anything();
 
-using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
+using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>,
+                           std::vector<double>>;
 
 /// One setting, with its field's type erased.
 struct Setting {
@@ -114,6 +115,12 @@ bool set_field(const Value& value, T& field) {
     const auto* text = std::get_if<std::string>(&value);
     if (text != nullptr) field = *text;
     return text != nullptr;
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    const auto* texts = std::get_if<std::vector<std::string>>(&value);
+    if (texts != nullptr && texts->empty()) return field.clear(), true;  // []: no kind of its own
+    const auto* numbers = std::get_if<std::vector<double>>(&value);
+    if (numbers != nullptr) field = *numbers;
+    return numbers != nullptr;
   } else {
     const auto* same = std::get_if<T>(&value);
     if (same != nullptr) field = *same;
@@ -125,7 +132,7 @@ bool set_field(const Value& value, T& field) {
 
 /// The settings of `config`, in order of declaration; they refer to its fields.
 /// Fields: bool, integers, floating point, std::chrono durations (whole numbers of their unit),
-/// std::string, std::filesystem::path, std::vector<std::string>.
+/// std::string, std::filesystem::path, std::vector<std::string>, std::vector<double> (files only).
 template <class Config>
 std::vector<Setting> settings_of(Config& config) {
   std::vector<Setting> settings;
@@ -138,9 +145,25 @@ std::vector<Setting> settings_of(Config& config) {
   return settings;
 }
 
+/// An array of tables, [[key]] in TOML: one entry per table.
+struct SettingList {
+  std::string key;
+  std::size_t most;  ///< entries
+  /// Appends an entry and returns its settings, keys relative to the table; they are used before
+  /// the next call only.
+  std::function<std::vector<Setting>()> add;
+};
+
 /// Reads TOML into the settings.  `file` is for messages only.  Errors name file, line, key and
 /// what was expected; an unknown key is an error.
-Result<void> read_toml(std::string_view text, std::string_view file, Span<const Setting> settings);
+Result<void> read_toml(std::string_view text, std::string_view file, Span<const Setting> settings,
+                       Span<const SettingList> lists = {});
+
+/// Sets one setting as a file would.  Errors name `where` and what was expected.
+Result<void> assign(const Setting& setting, const Value& value, const std::string& where);
+
+/// All of a hand-written file (at most 1 MiB).
+Result<std::string> read_config_file(const std::string& path);
 
 /// The settings as a commented TOML document that read_toml() takes back unchanged.
 std::string print_toml(Span<const Setting> settings);

@@ -102,6 +102,58 @@ level = "debug"
   CHECK(sample.level == "debug");
 }
 
+namespace {
+
+struct Entry {
+  std::string name;
+  std::vector<double> numbers;
+
+  template <class Visitor>
+  void visit(Visitor&& v) {
+    v("name", name, not_empty(), "what it is called");
+    v("numbers", numbers, between(0, 9), "some numbers");
+  }
+};
+
+Result<void> read_entries_of(std::string_view text, std::vector<Entry>& entries) {
+  Sample sample;
+  const SettingList list{"entry", 3, [&] { return settings_of(entries.emplace_back()); }};
+  return read_toml(text, "a.toml", settings_of(sample), Span<const SettingList>(&list, 1));
+}
+
+}  // namespace
+
+TEST_CASE("config: arrays of tables become entries, and their mistakes are named") {
+  std::vector<Entry> entries;
+  REQUIRE(
+      read_entries_of("threads = 2\n[[entry]]\nname = \"a\"\nnumbers = [1, 2.5]\n[[entry]]\n"
+                      "numbers = []",
+                      entries));
+  REQUIRE(entries.size() == 2);
+  CHECK(entries[0].name == "a");
+  CHECK(entries[0].numbers == std::vector<double>{1, 2.5});
+  CHECK(entries[1].numbers.empty());
+  struct Case {
+    const char* toml;
+    const char* says;
+  };
+  const Case cases[] = {
+      {"[[entry]]\n[[entry]]\nnmae = \"b\"", "a.toml:3: unknown key 'nmae': did you mean 'name'"},
+      {"[entry]\nname = \"b\"", "a.toml:1: entry: expected tables, each begun with [[entry]]"},
+      {"entry = 3", "a.toml:1: entry: expected tables"},
+      {"[[entry]]\n[[entry]]\n[[entry]]\n[[entry]]", "entry: 4 tables, at most 3 are allowed"},
+      {"[[entry]]\nnumbers = [1, 10]", "numbers = [1, 10]: expected a list of numbers from 0 to 9"},
+      {"[[entry]]\nnumbers = [nan]", "numbers = [nan]: expected a list of numbers"},
+      {"[[entry]]\nnumbers = 3", "numbers = 3: expected a list of numbers"},
+  };
+  for (const Case& c : cases) {
+    entries.clear();
+    const auto refused = read_entries_of(c.toml, entries);
+    REQUIRE(!refused.has_value());
+    CHECK(contains(refused.error().text, c.says));
+  }
+}
+
 TEST_CASE("config: a mistake in TOML is named with file, line, key and what was expected") {
   struct Case {
     const char* name;
@@ -110,7 +162,9 @@ TEST_CASE("config: a mistake in TOML is named with file, line, key and what was 
   };
   const Case cases[] = {
       {"unknown key", "\nthreds = 1", {"a.toml:2", "'threds'", "did you mean 'threads'"}},
-      {"unknown key far from any", "xyzzyxyzzy = 1", {"a.toml:1", "xyzzyxyzzy", "--print-config"}},
+      {"unknown key far from any",
+       "xyzzyxyzzy = 1",
+       {"a.toml:1", "xyzzyxyzzy", "known ones here are connect threads"}},
       {"unknown table", "\n\n[lag]\nlevel = \"info\"", {"a.toml:3", "'lag'"}},
       {"unknown key in a table",
        "[log]\nlevl = \"info\"",
@@ -123,7 +177,8 @@ TEST_CASE("config: a mistake in TOML is named with file, line, key and what was 
       {"not a choice", "[log]\nlevel = \"loud\"", {"a.toml:2", "loud", "one of info, debug"}},
       {"empty text", "connect = \"\"", {"connect", "not empty"}},
       {"empty list", "names = []", {"names", "not empty"}},
-      {"list of numbers", "names = [1]", {"names", "texts only"}},
+      {"list of numbers", "names = [1]", {"names = [1]", "a list of texts, not empty"}},
+      {"list of both", "names = [1, \"a\"]", {"names", "texts only, or numbers only"}},
       {"no share", "share = nan", {"share"}},
       {"a date", "connect = 2020-01-01", {"connect", "dates"}},
       {"no TOML", "this is no TOML", {"a.toml:1", "not TOML"}},
