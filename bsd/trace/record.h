@@ -1,0 +1,45 @@
+#pragma once
+// What a trace holds: gate probabilities and selections, per layer and row, as values.  A trace is
+// recorded on the engine thread (writer.h) and read by the simulator and the tools (reader.h).
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "bsd/moe/selection.h"
+#include "common/span.h"
+#include "common/tensor.h"
+
+namespace wdmoe::bsd::trace {
+
+/// Which model was traced.
+struct Header {
+  std::string model_id;
+  std::size_t layers = 0, experts = 0;  ///< experts of a layer
+  std::size_t top_k = 0;                ///< of a token, as the model was trained
+};
+
+/// Consecutive rows of one sequence.
+struct Run {
+  std::uint64_t sequence = 0;  ///< unique within the trace
+  std::uint32_t position = 0;  ///< of the first row, in its sequence
+  std::uint32_t rows = 0;
+};
+
+/// One layer's decision for some rows of one forward pass.  Views; whoever hands it out says how
+/// long they hold.
+struct Record {
+  std::uint64_t step = 0;  ///< forward pass
+  std::size_t layer = 0;
+  Span<const Run> runs;               ///< whose rows, in order; together all of them
+  Matrix<const float> probabilities;  ///< [rows, experts]; read from a file: to f16's precision
+  Span<const Choice> choices;         ///< ordered by row
+};
+
+// Bounds of the format, for writer and reader alike.
+constexpr std::size_t kMostRows = 4096;     // of one record
+constexpr std::size_t kMostExperts = 1024;  // of one layer
+constexpr std::size_t kMostLayers = 4096;
+constexpr std::size_t kMostFrameBytes = std::size_t{64} << 20;  // one record of the largest size
+
+}  // namespace wdmoe::bsd::trace

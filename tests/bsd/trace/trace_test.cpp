@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "bsd/trace/reader.h"
+#include "bsd/trace/writer.h"
+#include "tests/bsd/trace/random_trace.h"
+#include "tests/support/temp_folder.h"
+
+namespace wdmoe::bsd::trace {
+namespace {
+
+constexpr std::uint64_t kPlenty = 1 << 30;
+const Header kHeader{std::string(64, 'a'), 3, 5, 2};
+
+std::string bytes_of_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void put(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+std::filesystem::path written(const test::TempFolder& folder,
+                              const std::vector<OwnedRecord>& records) {
+  const auto path = folder / "a.trace";
+  auto writer = Writer::create(path, kHeader, kPlenty);
+  REQUIRE(writer);
+  for (const OwnedRecord& record : records) REQUIRE((*writer)->append(record.view()));
+  REQUIRE((*writer)->finish());
+  return path;
+}
+
+void check_same(const Record& got, const OwnedRecord& want) {
+  CHECK(got.step == want.step);
+  CHECK(got.layer == want.layer);
+  REQUIRE(got.runs.size() == want.runs.size());
+  for (std::size_t i = 0; i < want.runs.size(); ++i) {
+    CHECK(got.runs[i].sequence == want.runs[i].sequence);
+    CHECK(got.runs[i].position == want.runs[i].position);
+    CHECK(got.runs[i].rows == want.runs[i].rows);
+  }
+  const Record wanted = want.view();
+  REQUIRE(got.probabilities.rows == wanted.probabilities.rows);
+  for (std::size_t i = 0; i < want.probabilities.size(); ++i)
+    CHECK(got.probabilities.data[i] == float_from_f16(f16_from_float(want.probabilities[i])));
+  REQUIRE(got.choices.size() == want.choices.size());
+  for (std::size_t i = 0; i < want.choices.size(); ++i) {
+    CHECK(got.choices[i].row == want.choices[i].row);
+    CHECK(got.choices[i].expert == want.choices[i].expert);
+    CHECK(got.choices[i].device == want.choices[i].device);
+    CHECK(got.choices[i].weight == float_from_f16(f16_from_float(want.choices[i].weight)));
+  }
+}
+
+/// Reads to the end or to an error; how many records came.
+std::size_t drain(Reader& reader, std::string* error = nullptr) {
+  std::size_t count = 0;
+  Record record;
+  while (true) {
+    const auto more = reader.next(record);
+    if (!more && error != nullptr) *error = more.error().text;
+    if (!more || !*more) return count;
+    ++count;
+  }
+}
+
+TEST_CASE("trace: what was appended is read back, over several chunks") {
+  const test::TempFolder folder;
+  const auto records = random_trace(kHeader, 400, 1);
+  const auto path = written(folder, records);
+  REQUIRE(std::filesystem::file_size(path) > 2 * 65536);
+  auto reader = Reader::open(path);
+  REQUIRE(reader);
+  CHECK((*reader)->header().model_id == kHeader.model_id);
+  CHECK((*reader)->header().layers == 3);
+  CHECK((*reader)->header().experts == 5);
+  CHECK((*reader)->header().top_k == 2);
+  Record record;
+  for (const OwnedRecord& want : records) {
+    const auto more = (*reader)->next(record);
+    REQUIRE(more);
+    REQUIRE(*more);
+    check_same(record, want);
+  }
+  CHECK(!*(*reader)->next(record));
+  CHECK(!(*reader)->truncated());
+}
+
+TEST_CASE("trace: one decode row of 8 experts costs at most 80 bytes a layer") {
+  const Header mixtral{std::string(64, 'b'), 32, 8, 2};
+  const test::TempFolder folder;
+  auto writer = Writer::create(folder / "m.trace", mixtral, kPlenty);
+  REQUIRE(writer);
+  const OwnedRecord row{
+      0, 0, 8, {{1, 0, 1}}, std::vector<float>(8, 0.125f), {{0, 1, 0, 0.5f}, {0, 2, 1, 0.5f}}};
+  for (std::size_t i = 0; i < 10'000; ++i) REQUIRE((*writer)->append(row.view()));
+  REQUIRE((*writer)->finish());
+  CHECK(std::filesystem::file_size(folder / "m.trace") <= 10'000 * 80);
+}
+
+TEST_CASE("trace: a file that was cut off anywhere gives its whole chunks, or one line") {
+  const test::TempFolder folder;
+  const auto records = random_trace(kHeader, 400, 2);
+  const std::string whole = bytes_of_file(written(folder, records));
+  std::size_t most = 0;
+  for (std::size_t size = 0; size < whole.size(); size += size < 400 ? 1 : 997) {
+    put(folder / "cut", whole.substr(0, size));
+    auto reader = Reader::open(folder / "cut");
+    if (!reader) {
+      CHECK(reader.error().text.find("cut") != std::string::npos);
+      CHECK(reader.error().text.find('\n') == std::string::npos);
+      continue;
+    }
+    std::string error;
+    const std::size_t count = drain(**reader, &error);
+    CHECK(error.empty());
+    CHECK(count >= most);  // never fewer than a shorter file gave
+    CHECK(count < records.size());
+    most = count;
+  }
+  CHECK(most > records.size() / 2);
+}
+
+TEST_CASE("trace: flipped bits never crash the reader, and what it gives stays within bounds") {
+  const test::TempFolder folder;
+  const std::string whole = bytes_of_file(written(folder, random_trace(kHeader, 40, 3)));
+  std::mt19937 random(4);
+  std::size_t refused = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string bad = whole;
+    const int flips = 1 + static_cast<int>(random() % 3);
+    // Half of them in the first bytes, where sizes and offsets are dense.
+    for (int i = 0; i < flips; ++i) {
+      const std::size_t at = random() % (round % 2 == 0 ? 300 : bad.size());
+      bad[at] = static_cast<char>(bad[at] ^ (1 << (random() % 8)));
+    }
+    put(folder / "bad", bad);
+    auto reader = Reader::open(folder / "bad");
+    if (!reader) {
+      ++refused;
+      CHECK(!reader.error().text.empty());
+      continue;
+    }
+    const Header& header = (*reader)->header();
+    Record record;
+    while (true) {
+      const auto more = (*reader)->next(record);
+      if (!more) ++refused;
+      if (!more || !*more) break;
+      REQUIRE(record.layer < header.layers);
+      for (const Choice& choice : record.choices) {
+        REQUIRE(choice.row < record.probabilities.rows);
+        REQUIRE(choice.expert < header.experts);
+      }
+    }
+  }
+  CHECK(refused > 500);
+}
+
+TEST_CASE("trace: a full recording says so and stays readable") {
+  const test::TempFolder folder;
+  const auto records = random_trace(kHeader, 400, 5);
+  auto writer = Writer::create(folder / "small", kHeader, 100'000);
+  REQUIRE(writer);
+  std::size_t taken = 0;
+  Result<void> done;
+  while (taken < records.size() && (done = (*writer)->append(records[taken].view()))) ++taken;
+  REQUIRE(!done);
+  CHECK(done.error().code == Code::limit);
+  REQUIRE((*writer)->finish());
+  CHECK(std::filesystem::file_size(folder / "small") <= 100'000);
+  auto reader = Reader::open(folder / "small");
+  REQUIRE(reader);
+  CHECK(drain(**reader) == taken);
+}
+
+TEST_CASE("trace: nothing is overwritten, and nothing is left of what was not finished") {
+  const test::TempFolder folder;
+  put(folder / "there", "precious");
+  const auto refused = Writer::create(folder / "there", kHeader, kPlenty);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == Code::denied);
+  CHECK(bytes_of_file(folder / "there") == "precious");
+  { CHECK(Writer::create(folder / "gone", kHeader, kPlenty)); }
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+}
+
+TEST_CASE("trace: what is no trace is refused in one line") {
+  const test::TempFolder folder;
+  put(folder / "text", "this is no trace at all, but long enough to have a length");
+  put(folder / "empty", "");
+  for (const char* name : {"text", "empty", "absent"}) {
+    const auto reader = Reader::open(folder / name);
+    REQUIRE(!reader);
+    CHECK(reader.error().text.find(name) != std::string::npos);
+  }
+  const auto folder_itself = Reader::open(folder.path());
+  REQUIRE(!folder_itself);
+  CHECK(folder_itself.error().text.find("regular file") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace wdmoe::bsd::trace
