@@ -18,7 +18,6 @@ endfunction()
 
 wdmoe_pkg(zmq libzmq)
 wdmoe_pkg(hwy libhwy)
-wdmoe_pkg(spdlog spdlog)
 wdmoe_pkg(systemd libsystemd)
 wdmoe_pkg(crypto libcrypto)
 wdmoe_header_only(cppzmq zmq.hpp)
@@ -28,6 +27,9 @@ wdmoe_header_only(cli11 CLI/CLI.hpp)
 wdmoe_header_only(gsl gsl/span)
 wdmoe_header_only(expected tl/expected.hpp)
 wdmoe_header_only(rapidjson rapidjson/document.h)
+# spdlog and fmt are compiled into our one file that uses them: their sonames differ between distributions.
+wdmoe_header_only(spdlog spdlog/spdlog.h)
+target_compile_definitions(deps_spdlog INTERFACE SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY)
 find_program(FLATC flatc REQUIRED)
 
 if(WDMOE_BSD)

@@ -46,7 +46,7 @@ HWY_INLINE hn::Vec<D> load_bytes(D d, const std::byte* at) {
 }
 
 template <class D>
-HWY_INLINE void store_bytes(hn::Vec<D> v, D d, std::byte* at) {
+HWY_INLINE void store_bytes(hn::Vec<D> v, [[maybe_unused]] D d, std::byte* at) {
 #if HWY_TARGET == HWY_SCALAR
   hn::TFromD<D> lane;
   hn::StoreU(v, d, &lane);
@@ -146,7 +146,7 @@ struct F16 {
   }
   /// Rounds to nearest even; too large becomes infinity.  As f16_from_float().
   template <class D>
-  static HWY_INLINE void store(hn::Vec<D> v, D d, std::byte* at) {
+  static HWY_INLINE void store(hn::Vec<D> v, [[maybe_unused]] D d, std::byte* at) {
 #if WDMOE_NATIVE_F16
     const hn::Rebind<hwy::float16_t, D> d16;
     store_bytes(hn::DemoteTo(d16, v), d16, at);
