@@ -40,13 +40,14 @@ ALLOWED = {
         ("bsd", "wire", "weights", "kernels", "common"),
         ("boost/", "nlohmann/", "systemd/", "prometheus/"),
     ),
+    "sim": (("bsd/joint", "bsd/moe", "bsd/radio", "bsd/trace", "common"), ("boost/math/",)),
     "cli": (
-        ("agent", "bsd", "wire", "weights", "kernels", "common", "schemas"),
+        ("sim", "agent", "bsd", "wire", "weights", "kernels", "common", "schemas"),
         ("CLI/", "nlohmann/", "boost/", "rapidjson/", "fmt/"),
     ),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]', re.M)
-PRODUCT = ("common", "weights", "wire", "kernels", "agent", "bsd", "cli")
+PRODUCT = ("common", "weights", "wire", "kernels", "agent", "bsd", "sim", "cli")
 C_SYSTEM = re.compile(r"^(sys|netinet|arpa|linux|net)/|\.h$")
 
 
