@@ -33,6 +33,7 @@ ALLOWED = {
     "bsd/decode": (("kernels", "weights", "common", "bsd/model", "bsd/moe", "bsd/request"), ()),
     **{f"bsd/{part}": (ENGINE_PARTS, ()) for part in
        ("engine", "inbox", "sequence", "stop_matcher", "engine_host")},
+    "bsd/joint": (("common", "bsd/moe", "bsd/radio"), ()),
     "bsd/json_depth": (("common",), ("nlohmann/",)),
     "bsd/layer_budgets": (("weights", "common", "bsd/json_depth"), ("nlohmann/",)),
     "bsd/request": (("common",), ()),

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "bsd/moe/metrics.h"
+
 namespace wdmoe::bsd {
 
 void Draft::start(const Problem& problem) {
@@ -119,19 +121,7 @@ double predicted_latency(const SelectionInput& input, const Selection& selection
 }
 
 double kept_gate_mass(const SelectionInput& input, const Selection& selection) {
-  Ranks ranks;
-  ranks.build(input);
-  std::vector<double> mass(ranks.rows(), 0.0);
-  for (const Choice& choice : selection) {
-    if (choice.row >= ranks.rows() || choice.expert >= input.probabilities.cols) continue;
-    const float p = input.probabilities.row(choice.row)[choice.expert];
-    if (p > 0) mass[choice.row] += static_cast<double>(std::min(p, 1.0f));
-  }
-  double total = 0;
-  for (std::size_t row = 0; row < ranks.rows(); ++row) {
-    total += ranks.top_mass(row) > 0 ? mass[row] / ranks.top_mass(row) : 1.0;
-  }
-  return ranks.rows() ? total / static_cast<double>(ranks.rows()) : 1.0;
+  return SelectionMetrics().kept_gate_mass(input, selection);
 }
 
 }  // namespace wdmoe::bsd

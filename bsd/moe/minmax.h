@@ -29,6 +29,7 @@ class MinMaxPolicy final : public SelectionPolicy {
   explicit MinMaxPolicy(double quality) : quality_(quality) {}
 
   std::string_view name() const override { return "minmax"; }
+  bool weighs_airtime() const override { return true; }
   void select(const SelectionInput& input, Selection& selection) override;
 
  private:

@@ -67,6 +67,8 @@ class SelectionPolicy {
  public:
   virtual ~SelectionPolicy() = default;
   virtual std::string_view name() const = 0;
+  /// True: weighs Latencies::airtime_s, and so can be told what a row takes from all the others.
+  virtual bool weighs_airtime() const { return false; }
   /// Overwrites `selection`; does not allocate once it has seen a batch at least as large.
   virtual void select(const SelectionInput& input, Selection& selection) = 0;
 };

@@ -144,6 +144,7 @@ Seconds finish_time(const AllocationProblem& problem, const DeviceDemand& device
 
 void Allocator::normalise(const AllocationProblem& problem) {
   loaded_.clear();
+  loaded_.reserve(problem.devices.size());  // another time more of them may be loaded
   double slowest_floor = 0;
   for (const DeviceDemand& demand : problem.devices) {
     if (!(demand.tokens > 0)) continue;
