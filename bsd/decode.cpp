@@ -1,6 +1,7 @@
 #include "bsd/decode.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,25 @@ class Stopwatch {
  private:
   Instant start_ = SteadyClock().now();
   Instant last_ = start_;
+};
+
+/// From here on a second message per device costs less than what overlaps.
+constexpr std::size_t kWorthParting = 128;
+
+/// A batch's rows as one range, or as two halves.
+class Parts {
+ public:
+  Parts(std::size_t rows, std::size_t most) {
+    const std::size_t first = most > 1 && rows >= kWorthParting ? rows / 2 : rows;
+    parts_ = {{{0, first}, {first, rows - first}}};
+    count_ = first < rows ? 2 : 1;
+  }
+  const RowRange* begin() const { return parts_.data(); }
+  const RowRange* end() const { return parts_.data() + count_; }
+
+ private:
+  std::array<RowRange, ExpertRunner::kMostUnderWay> parts_;
+  std::size_t count_;
 };
 
 std::size_t rows_of(Span<const Slice> batch) {
@@ -61,11 +81,9 @@ Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& co
   const Matrix<float> x = look_up(batch);  // [rows, hidden]
   costs.head += watch.lap();
   attention_.begin(batch);
-  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
-    watch.lap();
-    attention_.forward(layer, batch, x);  // here, on the base station
-    costs.attention += watch.lap();
-    WDMOE_TRY(run_experts(layer, x, costs));  // on the devices
+  if (Result<void> done = run_layers(batch, x, costs); !done) {
+    experts_.abandon();
+    return tl::unexpected<Error>(std::move(done).error());
   }
   watch.lap();
   const Matrix<const float> logits = head(batch, x);  // [wanted, vocabulary]
@@ -76,8 +94,31 @@ Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& co
   return logits;
 }
 
-/// x += Σ weight · expert(norm(x)) over the experts that each row's gate and the policy choose.
-Result<void> Decoder::run_experts(std::size_t layer, Matrix<float> x, StepCosts& costs) {
+/// A large batch goes in two parts: attention of one runs here while the devices compute the other.
+Result<void> Decoder::run_layers(Span<const Slice> batch, Matrix<float> x, StepCosts& costs) {
+  const Matrix<float> sums = sums_.matrix(x.rows, config_.hidden);
+  const Parts parts(x.rows, experts_.worth_under_way());
+  const auto of = [](const Matrix<float>& all, RowRange part) {
+    return all.slice_rows(part.first, part.count);
+  };
+  Stopwatch watch;
+  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
+    for (const RowRange part : parts) {
+      if (layer > 0) WDMOE_TRY(finish_experts(of(x, part), of(sums, part), costs));
+      watch.lap();
+      attention_.forward(layer, batch, part, of(x, part));  // here, on the base station
+      costs.attention += watch.lap();
+      WDMOE_TRY(begin_experts(layer, of(x, part), of(sums, part), costs));  // on the devices
+    }
+  }
+  for (const RowRange part : parts) WDMOE_TRY(finish_experts(of(x, part), of(sums, part), costs));
+  return {};
+}
+
+/// sums = Σ weight · expert(norm(x)) over the experts that each row's gate and the policy choose;
+/// there once finish_experts() has returned.
+Result<void> Decoder::begin_experts(std::size_t layer, Matrix<float> x, Matrix<float> sums,
+                                    StepCosts& costs) {
   Stopwatch watch;
   const Matrix<float> normed = normed_.matrix(x.rows, config_.hidden);
   kernels::rms_norm(weights_.layers[layer].expert_norm, config_.rms_norm_epsilon, x, normed);
@@ -87,10 +128,13 @@ Result<void> Decoder::run_experts(std::size_t layer, Matrix<float> x, StepCosts&
   costs.gate += watch.lap();
   WDMOE_TRY(select(layer, *gates));  // which experts, on which devices
   costs.selection += watch.lap();
-  const Matrix<float> combined = combined_.matrix(x.rows, config_.hidden);
-  WDMOE_TRY(experts_.exchange(layer, chosen_, normed, combined, costs));
-  watch.lap();
-  kernels::add_scaled(1.0f, combined, x);
+  return experts_.begin(layer, chosen_, normed, sums, costs);
+}
+
+Result<void> Decoder::finish_experts(Matrix<float> x, Matrix<const float> sums, StepCosts& costs) {
+  WDMOE_TRY(experts_.finish(costs));
+  Stopwatch watch;
+  kernels::add_scaled(1.0f, sums, x);
   costs.combine += watch.lap();
   return {};
 }

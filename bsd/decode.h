@@ -47,7 +47,10 @@ class Decoder {
 
   Result<void> check(Span<const Slice> batch) const;
   Matrix<float> look_up(Span<const Slice> batch);
-  Result<void> run_experts(std::size_t layer, Matrix<float> x, StepCosts& costs);
+  Result<void> run_layers(Span<const Slice> batch, Matrix<float> x, StepCosts& costs);
+  Result<void> begin_experts(std::size_t layer, Matrix<float> x, Matrix<float> sums,
+                             StepCosts& costs);
+  Result<void> finish_experts(Matrix<float> x, Matrix<const float> sums, StepCosts& costs);
   Result<void> select(std::size_t layer, Matrix<const float> gates);
   Matrix<const float> head(Span<const Slice> batch, Matrix<const float> x);
 
@@ -60,7 +63,7 @@ class Decoder {
   Attention attention_;
   Gate gate_;
   Selection chosen_;
-  Scratch x_, normed_, combined_, wanted_, logits_;
+  Scratch x_, normed_, sums_, wanted_, logits_;
 };
 
 }  // namespace wdmoe::bsd

@@ -39,40 +39,57 @@ bool gather_rows(Matrix<const float> x, Span<const std::uint32_t> rows, MutableT
 
 }  // namespace
 
-Result<void> Fleet::exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
-                             Matrix<float> y, StepCosts& costs) {
+Result<void> Fleet::begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                          Matrix<float> y, StepCosts& costs) {
   WDMOE_CHECK(x.rows == y.rows && x.cols == model_.hidden && y.cols == model_.hidden);
   WDMOE_CHECK(layer < model_.layers);
-  error_.reset();
-  combined_ = 0;
-  WDMOE_TRY(cut_by_device(selection, roster_.devices().size(), parcels_));
-  auto result = send_all(layer, x, costs);
-  if (result) {
-    for (std::size_t row = 0; row < y.rows; ++row) std::fill_n(y.row(row), y.cols, 0.0f);
-    result = gather(layer, y, costs);
-  }
-  for (Pending& pending : pending_) pending.id = 0;  // answers that still come are late
-  return result;
+  WDMOE_CHECK(count_ < exchanges_.size() && !error_);
+  Exchange& exchange = under_way(count_++);
+  exchange.layer = layer;
+  exchange.y = y;
+  exchange.combined = 0;
+  WDMOE_TRY(cut_by_device(selection, roster_.devices().size(), exchange.parcels));
+  for (std::size_t row = 0; row < y.rows; ++row) std::fill_n(y.row(row), y.cols, 0.0f);
+  return send_all(exchange, x, costs);
 }
 
-Result<void> Fleet::send_all(std::size_t layer, Matrix<const float> x, StepCosts& costs) {
+Result<void> Fleet::finish(StepCosts& costs) {
+  WDMOE_CHECK(count_ > 0);
+  Exchange& exchange = under_way(0);
+  gather(exchange, costs);
+  if (error_) return tl::unexpected<Error>(*error_);
+  for (Pending& pending : exchange.pending) pending.id = 0;
+  oldest_ = (oldest_ + 1) % exchanges_.size();
+  --count_;
+  return {};
+}
+
+void Fleet::abandon() {
+  for (Exchange& exchange : exchanges_)
+    for (Pending& pending : exchange.pending) pending.id = 0;
+  count_ = 0;
+  error_.reset();
+}
+
+Result<void> Fleet::send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs) {
   const Instant started = clock_.now();
+  const Parcels& parcels = exchange.parcels;
   // The largest parcel takes longest out there: it goes first.
-  send_order_.assign(parcels_.active.begin(), parcels_.active.end());
+  send_order_.assign(parcels.active.begin(), parcels.active.end());
   std::sort(send_order_.begin(), send_order_.end(), [&](Index a, Index b) {
-    const auto rows = [&](Index device) { return parcels_.of_device[device].rows.size(); };
+    const auto rows = [&](Index device) { return parcels.of_device[device].rows.size(); };
     return rows(a) != rows(b) ? rows(a) > rows(b) : a < b;
   });
   for (const Index device : send_order_) {
     const Device& to = roster_.devices()[device];
     if (!to.up()) return fail(Code::unavailable, "agent " + to.hello.name + " is down");
-    const std::size_t rows = parcels_.of_device[device].rows.size();
+    const std::size_t rows = parcels.of_device[device].rows.size();
     if (rows > to.hello.max_rows)
       return fail(Code::limit, "agent " + to.hello.name + " takes at most " +
                                    std::to_string(to.hello.max_rows) + " rows a message, not " +
                                    std::to_string(rows) + ": lower prefill_chunk");
-    const Bytes frame = encode(device, layer, x);
-    Pending& pending = pending_[device];
+    const Bytes frame = encode(exchange, device, x);
+    Pending& pending = exchange.pending[device];
     pending.answered = false;
     pending.sent = clock_.now();
     const wire::Sent sent = router_->send(to.peer, frame);
@@ -92,45 +109,45 @@ Result<void> Fleet::send_all(std::size_t layer, Matrix<const float> x, StepCosts
   return {};
 }
 
-Bytes Fleet::encode(Index device, std::size_t layer, Matrix<const float> x) {
-  const Parcel& parcel = parcels_.of_device[device];
+Bytes Fleet::encode(Exchange& exchange, Index device, Matrix<const float> x) {
+  const Parcel& parcel = exchange.parcels.of_device[device];
   const std::size_t rows = parcel.rows.size();
   if (!gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, options_.wire)))
     // Rare: an activation beyond 65504.  Every agent reads f32.
     gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, DType::f32));
-  pending_[device].id = next_id_++;
-  return encoder_.finish_dispatch(pending_[device].id, static_cast<std::uint16_t>(layer),
-                                  options_.wire, parcel.assignments);
+  const std::uint64_t id = exchange.pending[device].id = next_id_++;
+  return encoder_.finish_dispatch(id, static_cast<std::uint16_t>(exchange.layer), options_.wire,
+                                  parcel.assignments);
 }
 
-Result<void> Fleet::gather(std::size_t layer, Matrix<float> y, StepCosts& costs) {
+/// Until `exchange`, the oldest, is complete or error_ is set.  What comes for the other is kept
+/// and added, too.
+void Fleet::gather(Exchange& exchange, StepCosts& costs) {
   const Instant started = clock_.now();
   const Instant deadline = started + options_.deadline;
   Nanoseconds combining{0};
-  while (!error_ && combined_ < parcels_.active.size()) {
+  while (!error_ && !exchange.complete()) {
     if (receive_spinning()) {
       const Instant received = clock_.now();
       const std::size_t bytes = incoming_.frame.bytes().size();
       take_message();
-      combine_ready(y);
+      for (std::size_t i = 0; i < count_; ++i) combine_ready(under_way(i));
       costs.bytes_received += bytes;
       combining += clock_.now() - received;
     } else if (sleep(std::min(deadline, next_house_), {}).house) {
       next_house_ = clock_.now();
     }
-    look_around(layer, deadline);
+    look_around(exchange, deadline);
   }
   costs.combine += combining;
   costs.wire_wait += clock_.now() - started - combining;
-  if (!error_) return {};
-  if (error_->code == Code::timeout)
-    for (const Index device : parcels_.active)  // it hangs: no work until it says Hello again
-      if (is_pending(device)) drop(device, "no answer");
-  return tl::unexpected<Error>(*error_);
+  if (error_ && error_->code == Code::timeout)
+    for (const Index device : exchange.parcels.active)  // it hangs: no work until its next Hello
+      if (exchange.waits_for(device)) drop(device, "no answer");
 }
 
 /// After every frame and every sleep, so that a peer that never pauses suspends nothing.
-void Fleet::look_around(std::size_t layer, Instant deadline) {
+void Fleet::look_around(const Exchange& exchange, Instant deadline) {
   const Instant now = clock_.now();
   if (now >= next_house_ || (probes_left_ > 0 && now >= next_probe_)) {
     next_house_ = now + kLookAround;
@@ -138,7 +155,7 @@ void Fleet::look_around(std::size_t layer, Instant deadline) {
     if (!options_.turning() && !error_)
       error_ = Error{Code::cancelled, "the base station is stopping"};
   }
-  if (!error_ && now >= deadline && combined_ < parcels_.active.size()) error_ = timed_out(layer);
+  if (!error_ && now >= deadline && !exchange.complete()) error_ = timed_out(exchange);
 }
 
 /// A frame into incoming_; looks again and again for a while, giving the core away between looks,
@@ -154,23 +171,33 @@ bool Fleet::receive_spinning() {
 }
 
 bool Fleet::is_pending(Index device) const {
-  return device < pending_.size() && pending_[device].id != 0 && !pending_[device].answered;
+  return std::any_of(exchanges_.begin(), exchanges_.end(),
+                     [&](const Exchange& exchange) { return exchange.waits_for(device); });
 }
 
-Error Fleet::timed_out(std::size_t layer) const {
+Error Fleet::timed_out(const Exchange& exchange) const {
   std::string names;
-  for (const Index device : parcels_.active)
-    if (is_pending(device)) names += (names.empty() ? "" : ", ") + name_of(device);
+  for (const Index device : exchange.parcels.active)
+    if (exchange.waits_for(device)) names += (names.empty() ? "" : ", ") + name_of(device);
   return {Code::timeout, "no answer within " + std::to_string(options_.deadline.count()) +
-                             " ms for layer " + std::to_string(layer) + " from agent " + names};
+                             " ms for layer " + std::to_string(exchange.layer) + " from agent " +
+                             names};
+}
+
+/// The exchange that `result` answers; a refusal without an id is taken for the oldest's.
+Fleet::Exchange* Fleet::asked_by(Index device, const wire::ExpertResult& result) {
+  for (std::size_t i = 0; i < count_; ++i) {
+    Exchange& exchange = under_way(i);
+    if (!exchange.waits_for(device)) continue;
+    if (result.id == exchange.pending[device].id) return &exchange;
+    if (result.id == 0 && result.status != wire::Status::ok) return &exchange;
+  }
+  return nullptr;
 }
 
 void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
-  const auto is_ours = [&] {
-    return result.id == pending_[device].id ||
-           (result.id == 0 && result.status != wire::Status::ok);
-  };
-  if (!is_pending(device) || !is_ours()) {  // of a step that was given up
+  Exchange* const exchange = asked_by(device, result);
+  if (exchange == nullptr) {  // of a step that was given up
     const std::lock_guard<std::mutex> lock(mutex_);
     ++stats_.agents[device].late;
     return;
@@ -182,10 +209,10 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
     if (result.status == wire::Status::not_ready) drop(device, "not ready");
     return;
   }
-  if (result.rows.rows != parcels_.of_device[device].rows.size() ||
+  if (result.rows.rows != exchange->parcels.of_device[device].rows.size() ||
       result.rows.cols != model_.hidden)
     return blame(device, "answered with rows of another shape");
-  Pending& pending = pending_[device];
+  Pending& pending = exchange->pending[device];
   pending.answered = true;
   pending.received = clock_.now();
   pending.result = result;
@@ -204,9 +231,9 @@ void Fleet::blame(Index device, const std::string& why) {
   drop(device, "bad answers");
 }
 
-void Fleet::count_answer(Index device) {
-  const Pending& pending = pending_[device];
-  const Parcel& parcel = parcels_.of_device[device];
+void Fleet::count_answer(const Exchange& exchange, Index device) {
+  const Pending& pending = exchange.pending[device];
+  const Parcel& parcel = exchange.parcels.of_device[device];
   const std::lock_guard<std::mutex> lock(mutex_);
   AgentSnapshot& agent = stats_.agents[device];
   ++agent.dispatches;
@@ -221,33 +248,35 @@ void Fleet::count_answer(Index device) {
 
 /// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum
 /// is the same each time.
-void Fleet::combine_ready(Matrix<float> y) {
-  while (!error_ && combined_ < parcels_.active.size()) {
-    const Index device = parcels_.active[combined_];
-    if (!pending_[device].answered) return;
-    if (!add_answer(device, y)) return blame(device, "answered with values that are not finite");
+void Fleet::combine_ready(Exchange& exchange) {
+  while (!error_ && !exchange.complete()) {
+    const Index device = exchange.parcels.active[exchange.combined];
+    if (!exchange.pending[device].answered) return;
+    if (!add_answer(exchange, device))
+      return blame(device, "answered with values that are not finite");
     pulses_[device].bad_answers = 0;
-    count_answer(device);
-    ++combined_;
+    count_answer(exchange, device);
+    ++exchange.combined;
   }
 }
 
-bool Fleet::add_answer(Index device, Matrix<float> y) {
-  const Tensor& rows = pending_[device].result.rows;
+bool Fleet::add_answer(const Exchange& exchange, Index device) {
+  const Tensor& rows = exchange.pending[device].result.rows;
   if (scratch_.size() < rows.rows * rows.cols) scratch_.resize(rows.rows * rows.cols);
   const Matrix<float> answer(scratch_.data(), rows.rows, rows.cols);
   kernels::from_wire(rows, answer);
   bool finite = true;
-  const auto& to = parcels_.of_device[device].rows;
+  const auto& to = exchange.parcels.of_device[device].rows;
   for (std::size_t i = 0; i < rows.rows; ++i)
-    finite = add_finite(answer.row(i), rows.cols, y.row(to[i])) && finite;
+    finite = add_finite(answer.row(i), rows.cols, exchange.y.row(to[i])) && finite;
   return finite;
 }
 
-/// Counts once per Dispatch: whatever still comes for it is late.
+/// Counts once per fault: whatever this device still sends for what is under way is late.
 void Fleet::fail_exchange(Index device, Code code, const std::string& why) {
   if (!error_) error_ = Error{code, "agent " + name_of(device) + " " + why};
-  pending_[device].id = 0;
+  for (Exchange& exchange : exchanges_)
+    if (device < exchange.pending.size()) exchange.pending[device].id = 0;
   const std::lock_guard<std::mutex> lock(mutex_);
   ++stats_.agents[device].failures;
 }

@@ -2,6 +2,7 @@
 // The agents, as the decoder sees them: an ExpertRunner over the air.  Owns the ROUTER socket and
 // lives on the engine thread; only snapshot() may be called from others.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -65,15 +66,19 @@ class Fleet final : public ExpertRunner {
   ~Fleet() override;
 
   const Holders& holders(std::size_t layer) const override { return roster_.holders(layer); }
+  std::size_t worth_under_way() const override { return kMostUnderWay; }
 
   /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
   /// timeout, bad_input (an answer malformed, of a wrong shape or not finite; the third such in a
   /// row is unavailable, and its agent is out for half a minute); cancelled: options.turning said
   /// no.  An agent that timed
   /// out or lost its connection is dropped until it says Hello again.  y is undefined after an
-  /// error. Does not allocate once it has seen a batch as large.
-  Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
-                        Matrix<float> y, StepCosts& costs) override;
+  /// error.  finish() waits for options.deadline at most.  Neither allocates once it has seen a
+  /// batch as large.
+  Result<void> begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                     Matrix<float> y, StepCosts& costs) override;
+  Result<void> finish(StepCosts& costs) override;
+  void abandon() override;  ///< answers that still come are late
 
   /// Between steps: lets agents in and out, answers pings, until `timeout` is over or one of
   /// `wake_fds` (at most 8) is readable; true in that case.  Timeout 0: whatever waits now.
@@ -101,6 +106,18 @@ class Fleet final : public ExpertRunner {
     wire::Frame frame;          // the answer, as received
     wire::ExpertResult result;  // views into it
   };
+  /// One layer of one part of a batch, from begin() to finish().
+  struct Exchange {
+    std::size_t layer = 0;
+    Matrix<float> y;
+    Parcels parcels;
+    std::vector<Pending> pending;  // [devices]
+    std::size_t combined = 0;      // of parcels.active, in that order
+    bool complete() const { return combined == parcels.active.size(); }
+    bool waits_for(Index device) const {
+      return device < pending.size() && pending[device].id != 0 && !pending[device].answered;
+    }
+  };
   struct Pulse {
     Instant heard{}, pinged{};
     std::string peer;        // its last connection, also after it was dropped
@@ -112,18 +129,22 @@ class Fleet final : public ExpertRunner {
         const Clock& clock);
 
   // exchange.cpp
-  Result<void> send_all(std::size_t layer, Matrix<const float> x, StepCosts& costs);
-  Bytes encode(Index device, std::size_t layer, Matrix<const float> x);
-  Result<void> gather(std::size_t layer, Matrix<float> y, StepCosts& costs);
+  Exchange& under_way(std::size_t index) {
+    return exchanges_[(oldest_ + index) % exchanges_.size()];
+  }
+  Result<void> send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs);
+  Bytes encode(Exchange& exchange, Index device, Matrix<const float> x);
+  void gather(Exchange& exchange, StepCosts& costs);
   bool receive_spinning();
-  void look_around(std::size_t layer, Instant deadline);
-  Error timed_out(std::size_t layer) const;
+  void look_around(const Exchange& exchange, Instant deadline);
+  Error timed_out(const Exchange& exchange) const;
   bool is_pending(Index device) const;
+  Exchange* asked_by(Index device, const wire::ExpertResult& result);
   void take_answer(Index device, const wire::ExpertResult& result);
   void blame(Index device, const std::string& why);
-  void count_answer(Index device);
-  void combine_ready(Matrix<float> y);
-  bool add_answer(Index device, Matrix<float> y);
+  void count_answer(const Exchange& exchange, Index device);
+  void combine_ready(Exchange& exchange);
+  bool add_answer(const Exchange& exchange, Index device);
   void fail_exchange(Index device, Code code, const std::string& why);
 
   // fleet.cpp
@@ -155,12 +176,11 @@ class Fleet final : public ExpertRunner {
   wire::Encoder encoder_;
   wire::Incoming incoming_;
 
-  Parcels parcels_;
-  std::vector<Pending> pending_;   // [devices]
-  std::vector<Index> send_order_;  // parcels_.active, most rows first
-  std::size_t combined_ = 0;       // of parcels_.active, in that order
-  std::optional<Error> error_;     // the first of this exchange
-  std::vector<float> scratch_;     // [rows, hidden] of one answer
+  std::array<Exchange, kMostUnderWay> exchanges_;  // a ring
+  std::size_t oldest_ = 0, count_ = 0;             // of those under way
+  std::vector<Index> send_order_;                  // parcels.active, most rows first
+  std::optional<Error> error_;                     // the first of those under way
+  std::vector<float> scratch_;                     // [rows, hidden] of one answer
   std::uint64_t next_id_, pings_ = 0;
 
   std::vector<Pulse> pulses_;  // [devices]

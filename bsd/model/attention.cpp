@@ -1,5 +1,6 @@
 #include "bsd/model/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace wdmoe::bsd {
@@ -16,16 +17,13 @@ Attention::Attention(const ModelConfig& config, const ModelWeights& weights,
 
 void Attention::begin(Span<const Slice> batch) {
   positions_.clear();
-  jobs_.clear();
-  for (const Slice& slice : batch) {
-    const std::size_t first = slice.cache->length();
-    jobs_.push_back({positions_.size(), slice.tokens.size(), first, {}, {}});
+  for (const Slice& slice : batch)
     for (std::size_t i = 0; i < slice.tokens.size(); ++i)
-      positions_.push_back(static_cast<std::uint32_t>(first + i));
-  }
+      positions_.push_back(static_cast<std::uint32_t>(slice.cache->length() + i));
 }
 
-void Attention::forward(std::size_t layer, Span<const Slice> batch, Matrix<float> x) {
+void Attention::forward(std::size_t layer, Span<const Slice> batch, RowRange rows,
+                        Matrix<float> x) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::size_t query_size = config_.heads * config_.head_dim;
   const std::size_t key_size = config_.kv_heads * config_.head_dim;
@@ -39,11 +37,11 @@ void Attention::forward(std::size_t layer, Span<const Slice> batch, Matrix<float
   kernels::linear(pool_, weights.query, normed, queries);
   kernels::linear(pool_, weights.key, normed, keys);
   kernels::linear(pool_, weights.value, normed, values);
-  const Span<const std::uint32_t> positions(positions_.data(), positions_.size());
+  const Span<const std::uint32_t> positions(positions_.data() + rows.first, rows.count);
   const Span<const float> frequencies(inverse_frequency_.data(), inverse_frequency_.size());
   kernels::rotate(queries, config_.head_dim, positions, frequencies);
   kernels::rotate(keys, config_.head_dim, positions, frequencies);
-  write_cache(layer, batch, keys, values);
+  write_cache(layer, batch, rows, keys, values);
 
   const kernels::AttentionShape shape{config_.heads, config_.kv_heads, config_.head_dim,
                                       kPageTokens, config_.sliding_window};
@@ -51,16 +49,22 @@ void Attention::forward(std::size_t layer, Span<const Slice> batch, Matrix<float
   kernels::linear_add(pool_, weights.output, context, x);
 }
 
-void Attention::write_cache(std::size_t layer, Span<const Slice> batch, Matrix<const float> keys,
-                            Matrix<const float> values) {
-  for (std::size_t i = 0; i < jobs_.size(); ++i) {
-    kernels::AttentionJob& job = jobs_[i];
-    KvSequence& cache = *batch[i].cache;
-    for (std::size_t row = 0; row < job.rows; ++row)
-      cache.write(layer, job.first_position + row, keys.row(job.first_row + row),
-                  values.row(job.first_row + row));
-    job.key_pages = cache.key_pages(layer);
-    job.value_pages = cache.value_pages(layer);
+/// Fills jobs_, one for each slice that has some of the rows.
+void Attention::write_cache(std::size_t layer, Span<const Slice> batch, RowRange rows,
+                            Matrix<const float> keys, Matrix<const float> values) {
+  jobs_.clear();
+  std::size_t slice_first = 0;
+  for (const Slice& slice : batch) {
+    const std::size_t slice_end = slice_first + slice.tokens.size();
+    const std::size_t first = std::max(rows.first, slice_first);
+    const std::size_t end = std::min(rows.first + rows.count, slice_end);
+    KvSequence& cache = *slice.cache;
+    for (std::size_t row = first; row < end; ++row)
+      cache.write(layer, positions_[row], keys.row(row - rows.first), values.row(row - rows.first));
+    if (first < end)
+      jobs_.push_back({first - rows.first, end - first, positions_[first], cache.key_pages(layer),
+                       cache.value_pages(layer)});
+    slice_first = slice_end;
   }
 }
 

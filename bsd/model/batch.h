@@ -18,6 +18,11 @@ struct Slice {
   enum class Logits { none, last, all } logits = Logits::last;
 };
 
+/// Consecutive rows of a batch.
+struct RowRange {
+  std::size_t first = 0, count = 0;
+};
+
 /// Rows of logits that a step returns for `slice`.
 inline std::size_t wanted_rows(const Slice& slice) {
   switch (slice.logits) {

@@ -42,8 +42,11 @@ class LocalExperts final : public ExpertRunner {
 
   const Holders& holders(std::size_t) const override { return holders_; }
 
-  Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
-                        Matrix<float> y, StepCosts& costs) override {
+  std::size_t worth_under_way() const override { return 1; }
+
+  /// Computes at once; there is nothing to wait for.
+  Result<void> begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                     Matrix<float> y, StepCosts& costs) override {
     WDMOE_CHECK(x.stride == x.cols && y.stride == y.cols && x.rows == y.rows);
     const auto start = SteadyClock().now();
     const Span<const kernels::ExpertWork> work = group(layer, selection);
@@ -55,6 +58,9 @@ class LocalExperts final : public ExpertRunner {
     costs.wire_wait += SteadyClock().now() - start;
     return done;
   }
+
+  Result<void> finish(StepCosts&) override { return {}; }
+  void abandon() override {}
 
  private:
   /// Counting sort by expert; rows stay in order within each.

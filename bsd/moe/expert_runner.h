@@ -10,16 +10,31 @@ namespace wdmoe::bsd {
 
 class ExpertRunner {
  public:
+  /// Exchanges that may be under way together: while the devices compute one part of a batch, the
+  /// base station prepares another.
+  static constexpr std::size_t kMostUnderWay = 2;
+
   virtual ~ExpertRunner() = default;
 
-  /// Who holds what right now, for `layer`.  Valid until the next exchange().
+  /// Who holds what right now, for `layer`.  Valid until the next begin() or finish().
   virtual const Holders& holders(std::size_t layer) const = 0;
 
-  /// y[row] = Σ weight · expert(x[row]) over `selection`.  x, y: [rows, hidden] f32.
-  /// Blocks until every answer is there or a deadline passed (timeout, unavailable).
-  /// Adds its serialise, wire_wait, combine, bytes, messages and round trips to `costs`.
-  virtual Result<void> exchange(std::size_t layer, const Selection& selection,
-                                Matrix<const float> x, Matrix<float> y, StepCosts& costs) = 0;
+  /// Exchanges that are worth having under way together: 1 where begin() itself computes.
+  virtual std::size_t worth_under_way() const = 0;
+
+  /// Starts an exchange: y[row] = Σ weight · expert(x[row]) over `selection`.  x, y: [rows, hidden]
+  /// f32.  x is free again on return, y when finish() has returned for it.  unavailable, limit: a
+  /// device cannot take its rows.  At most kMostUnderWay between this and finish().
+  /// Adds its serialise, bytes, messages and round trips to `costs`.
+  virtual Result<void> begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                             Matrix<float> y, StepCosts& costs) = 0;
+
+  /// Finishes the oldest exchange under way: blocks until every answer is there or a deadline
+  /// passed (timeout, unavailable).  Adds its wire_wait, combine and bytes to `costs`.
+  virtual Result<void> finish(StepCosts& costs) = 0;
+
+  /// Gives up whatever is under way; after an error of begin() or finish(), or of the caller's own.
+  virtual void abandon() = 0;
 };
 
 }  // namespace wdmoe::bsd

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <deque>
 #include <new>
 #include <optional>
 
@@ -16,17 +17,18 @@
 using namespace wdmoe;
 using namespace wdmoe::bsd;
 
-// Counts allocations of this test program, to show that a warm step makes none.
+// Counts allocations of this test program, to show that a warm step makes none.  Not inlined: GCC
+// would warn of free() on memory of operator new.
 static std::size_t allocations = 0;
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++allocations;
   if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
 
@@ -60,19 +62,55 @@ class Flaky final : public ExpertRunner {
   const Holders& holders(std::size_t layer) const override {
     return homeless ? *homeless : inner_.holders(layer);
   }
-  Result<void> exchange(std::size_t layer, const Selection& selection, Matrix<const float> x,
-                        Matrix<float> y, StepCosts& costs) override {
+  std::size_t worth_under_way() const override { return inner_.worth_under_way(); }
+  Result<void> begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                     Matrix<float> y, StepCosts& costs) override {
     if (layer == 1 && failures > 0) {
       --failures;
       return fail(Code::timeout, "device-3 did not answer");
     }
-    return inner_.exchange(layer, selection, x, y, costs);
+    return inner_.begin(layer, selection, x, y, costs);
   }
+  Result<void> finish(StepCosts& costs) override { return inner_.finish(costs); }
+  void abandon() override { inner_.abandon(); }
   int failures = 0;
   std::optional<Holders> homeless;
 
  private:
   ExpertRunner& inner_;
+};
+
+/// As a fleet: takes the rows in begin(), computes in finish(), and has spoiled y until then.
+class Remote final : public ExpertRunner {
+ public:
+  explicit Remote(ExpertRunner& inner) : inner_(inner) {}
+  const Holders& holders(std::size_t layer) const override { return inner_.holders(layer); }
+  std::size_t worth_under_way() const override { return kMostUnderWay; }
+  Result<void> begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
+                     Matrix<float> y, StepCosts&) override {
+    for (std::size_t row = 0; row < y.rows; ++row) std::fill_n(y.row(row), y.cols, NAN);
+    sent_.push_back({layer, selection, rows_of(x), y});
+    most = std::max(most, sent_.size());
+    return {};
+  }
+  Result<void> finish(StepCosts& costs) override {
+    const Sent sent = sent_.front();
+    sent_.pop_front();
+    return inner_.begin(sent.layer, sent.selection, {sent.x.data(), sent.y.rows, sent.y.cols},
+                        sent.y, costs);
+  }
+  void abandon() override { sent_.clear(); }
+  std::size_t most = 0;  ///< were under way together
+
+ private:
+  struct Sent {
+    std::size_t layer;
+    Selection selection;
+    std::vector<float> x;
+    Matrix<float> y;
+  };
+  ExpertRunner& inner_;
+  std::deque<Sent> sent_;
 };
 
 // Logits here are of order 1 and each is a sum of some hundred f32 products: batching may move them
@@ -172,6 +210,48 @@ TEST_CASE(
   REQUIRE_FALSE(homeless);
   CHECK(homeless.error().code == Code::unavailable);
   CHECK(homeless.error().text.find("layer 0: no device holds expert") == 0);
+}
+
+TEST_CASE("decode: a large batch in two parts gives the same logits") {
+  for (const std::size_t window : {std::size_t{0}, std::size_t{9}}) {
+    CAPTURE(window);
+    ModelConfig shape = test::TinyModel::default_shape();
+    shape.sliding_window = window;
+    const test::TinyModel files(shape);
+    test::LocalModel model(files.path());
+    Remote remote(model.experts());
+    const auto policy = make_top_k_policy();
+    const auto decoder =
+        Decoder::load(model.checkpoint(), model.config(), model.pool(), remote, *policy).value();
+    // One sequence that is cut in its middle, and one that is in the second part only; both have a
+    // past.
+    const std::vector<Token> prompts[] = {tokens_of(150, 2, 50), tokens_of(30, 3, 50)};
+    const std::size_t old[] = {13, 7};
+    std::vector<std::unique_ptr<KvSequence>> caches;
+    std::vector<Slice> past, batch;
+    for (std::size_t i = 0; i < 2; ++i) {
+      caches.push_back(model.cache().open());
+      REQUIRE(caches[i]->reserve(prompts[i].size()));
+      past.push_back({caches[i].get(), {prompts[i].data(), old[i]}, Slice::Logits::none});
+      batch.push_back({caches[i].get(),
+                       {prompts[i].data() + old[i], prompts[i].size() - old[i]},
+                       Slice::Logits::all});
+    }
+    StepCosts costs;
+    REQUIRE(decoder->step({past.data(), past.size()}, costs));
+    CHECK(remote.most == 1);  // few rows: one message per device
+    const auto logits = decoder->step({batch.data(), batch.size()}, costs);
+    REQUIRE(logits);
+    CHECK(remote.most == 2);
+    const std::vector<float> got = rows_of(*logits);
+    std::vector<float> wanted;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto all = model.logits(prompts[i], {prompts[i].size()});
+      wanted.insert(wanted.end(), all.begin() + static_cast<std::ptrdiff_t>(old[i] * 50),
+                    all.end());
+    }
+    CHECK(worst_difference(got, wanted) < kRounding);
+  }
 }
 
 TEST_CASE("decode: refuses tokens and positions that the model does not have") {

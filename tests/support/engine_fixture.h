@@ -49,14 +49,17 @@ class FlakyExperts final : public bsd::ExpertRunner {
  public:
   explicit FlakyExperts(bsd::ExpertRunner& inner) : inner_(inner) {}
   const bsd::Holders& holders(std::size_t layer) const override { return inner_.holders(layer); }
-  Result<void> exchange(std::size_t layer, const bsd::Selection& selection, Matrix<const float> x,
-                        Matrix<float> y, bsd::StepCosts& costs) override {
+  std::size_t worth_under_way() const override { return inner_.worth_under_way(); }
+  Result<void> begin(std::size_t layer, const bsd::Selection& selection, Matrix<const float> x,
+                     Matrix<float> y, bsd::StepCosts& costs) override {
     if (layer == 1 && failures > 0) {
       --failures;
       return fail(Code::timeout, "device-3 did not answer");
     }
-    return inner_.exchange(layer, selection, x, y, costs);
+    return inner_.begin(layer, selection, x, y, costs);
   }
+  Result<void> finish(bsd::StepCosts& costs) override { return inner_.finish(costs); }
+  void abandon() override { inner_.abandon(); }
   int failures = 0;
 
  private:

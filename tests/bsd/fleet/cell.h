@@ -117,8 +117,10 @@ inline Outcome exchange(Cell& cell, std::size_t layer, const Selection& selectio
   Outcome outcome;
   outcome.y.assign(x.size(), 99.0f);
   outcome.result =
-      cell.fleet->exchange(layer, selection, {x.data(), x.size() / kHidden, kHidden},
-                           {outcome.y.data(), x.size() / kHidden, kHidden}, outcome.costs);
+      cell.fleet->begin(layer, selection, {x.data(), x.size() / kHidden, kHidden},
+                        {outcome.y.data(), x.size() / kHidden, kHidden}, outcome.costs);
+  if (outcome.result) outcome.result = cell.fleet->finish(outcome.costs);
+  if (!outcome.result) cell.fleet->abandon();
   return outcome;
 }
 

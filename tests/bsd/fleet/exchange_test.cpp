@@ -74,6 +74,94 @@ TEST_CASE("fleet: equal sums each time, whatever the order of the answers") {
   }
 }
 
+/// One part of a batch, for a test that keeps two under way.
+struct Part {
+  Part(Cell& cell, std::size_t of_layer, std::size_t rows, std::uint32_t seed)
+      : layer(of_layer),
+        x(test::random_rows(rows, kHidden, seed)),
+        y(x.size(), 99.0f),
+        selection(choose(*cell.fleet, of_layer, rows)) {}
+  Result<void> begin(Cell& cell) {
+    const std::size_t rows = x.size() / kHidden;
+    return cell.fleet->begin(layer, selection, {x.data(), rows, kHidden}, {y.data(), rows, kHidden},
+                             costs);
+  }
+
+  std::size_t layer;
+  std::vector<float> x, y;
+  Selection selection;
+  StepCosts costs;
+};
+
+TEST_CASE("fleet: two exchanges under way give the sums of one after the other") {
+  Cell cell;
+  const test::FakeFleet fakes(cell.context, cell.weights, 4, cell.agent());
+  REQUIRE(cell.complete());
+  for (std::uint32_t step = 0; step < 10; ++step) {
+    Part first(cell, 0, 1 + step, step), second(cell, 1, 20 - step, 100 + step);
+    const auto alone = exchange(cell, 0, first.selection, first.x).y;
+    const auto alone_too = exchange(cell, 1, second.selection, second.x).y;
+    REQUIRE(first.begin(cell));
+    REQUIRE(second.begin(cell));
+    REQUIRE(cell.fleet->finish(first.costs));
+    CHECK(first.y == alone);
+    REQUIRE(first.begin(cell));  // its next layer, before the second part's answers are looked at
+    REQUIRE(cell.fleet->finish(second.costs));
+    CHECK(second.y == alone_too);
+    REQUIRE(cell.fleet->finish(first.costs));
+    CHECK(first.y == alone);
+  }
+  CHECK(cell.fleet->snapshot().agents[0].late == 0);
+}
+
+TEST_CASE("fleet: of two exchanges under way the younger may be answered first") {
+  Cell cell;
+  auto options = cell.agent("juggler");
+  options.experts = test::planned_experts(cell.weights, 0, 1);
+  Puppet puppet(cell, options, [](Puppet& self) {
+    self.greet();
+    std::vector<std::uint64_t> ids;
+    while (ids.size() < 2) {
+      const auto message = self.receive();
+      if (!message) return;
+      if (const auto* dispatch = std::get_if<wire::Dispatch>(&*message))
+        ids.push_back(dispatch->id);
+    }
+    for (const std::size_t which : {1, 0}) {  // the answer tells whose it is
+      const MutableTensor rows = self.encoder.begin_rows(1, kHidden, DType::f32);
+      const auto value = static_cast<float>(which + 1);
+      for (std::size_t i = 0; i < kHidden; ++i)
+        std::memcpy(rows.data + i * sizeof value, &value, sizeof value);
+      self.send(self.encoder.finish_result(ids[which], 0, {}, {}));
+    }
+    self.receive();  // keeps the connection until the test ends
+  });
+  REQUIRE(cell.complete());
+  Part first(cell, 0, 1, 1), second(cell, 0, 1, 2);
+  REQUIRE(first.begin(cell));
+  REQUIRE(second.begin(cell));
+  REQUIRE(cell.fleet->finish(first.costs));
+  REQUIRE(cell.fleet->finish(second.costs));
+  CHECK(first.y == std::vector<float>(kHidden, 1.0f));
+  CHECK(second.y == std::vector<float>(kHidden, 2.0f));
+  cell.fleet->say_goodbye();
+}
+
+TEST_CASE("fleet: what is abandoned under way is dropped as late and disturbs nothing") {
+  Cell cell;
+  const test::FakeFleet fakes(cell.context, cell.weights, 1, cell.agent());
+  REQUIRE(cell.complete());
+  Part first(cell, 0, 3, 1), second(cell, 1, 3, 2);
+  const auto alone = exchange(cell, 1, second.selection, second.x).y;
+  REQUIRE(first.begin(cell));
+  REQUIRE(second.begin(cell));
+  cell.fleet->abandon();
+  REQUIRE(second.begin(cell));
+  REQUIRE(cell.fleet->finish(second.costs));
+  CHECK(second.y == alone);
+  CHECK(cell.until([&] { return cell.fleet->snapshot().agents[0].late == 2; }));
+}
+
 TEST_CASE("fleet: an agent that dies in the middle of a layer fails it cleanly, by name") {
   Cell cell;
   auto options = cell.agent("mortal");
@@ -89,6 +177,29 @@ TEST_CASE("fleet: an agent that dies in the middle of a layer fails it cleanly, 
   REQUIRE_FALSE(outcome.result);
   CHECK(outcome.result.error().code == Code::unavailable);
   CHECK(outcome.result.error().text.find("mortal") != std::string::npos);
+  CHECK_FALSE(cell.fleet->complete());
+}
+
+TEST_CASE("fleet: an agent that dies with two exchanges under way fails both, and counts once") {
+  Cell cell;
+  auto options = cell.agent("mortal");
+  options.experts = test::planned_experts(cell.weights, 0, 1);
+  Puppet puppet(cell, options, [](Puppet& self) {
+    self.greet();
+    self.receive();
+    self.receive();
+    self.dealer.reset();
+  });
+  REQUIRE(cell.complete());
+  Part first(cell, 0, 3, 1), second(cell, 1, 3, 2);
+  REQUIRE(first.begin(cell));
+  REQUIRE(second.begin(cell));
+  const auto finished = cell.fleet->finish(first.costs);
+  REQUIRE_FALSE(finished);
+  CHECK(finished.error().code == Code::unavailable);
+  CHECK_FALSE(cell.fleet->finish(second.costs));
+  cell.fleet->abandon();
+  CHECK(cell.fleet->snapshot().agents[0].failures == 1);
   CHECK_FALSE(cell.fleet->complete());
 }
 

@@ -51,8 +51,9 @@ TEST_CASE("local experts: the weighted sum of the chosen experts, and zero for r
                                {3, 0, 0, 0.5f},  {3, 1, 0, 0.5f},  {4, 3, 0, 1.0f}};
   for (std::size_t layer = 0; layer < config.layers; ++layer) {
     StepCosts costs;
-    REQUIRE(runner->exchange(layer, selection, {x.data(), kRows, config.hidden},
-                             {y.data(), kRows, config.hidden}, costs));
+    REQUIRE(runner->begin(layer, selection, {x.data(), kRows, config.hidden},
+                          {y.data(), kRows, config.hidden}, costs));
+    REQUIRE(runner->finish(costs));
     std::vector<double> expected(x.size(), 0.0);
     for (const Choice& c : selection) {
       const auto w =
