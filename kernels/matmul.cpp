@@ -106,38 +106,60 @@ void matrix_vector(WeightRows weight, std::size_t columns, Matrix<const float> x
   }
 }
 
-/// Writes 4 weight rows, inputs [from, from + depth), as columns of panel [depth][width].
+#if HWY_TARGET != HWY_SCALAR
+/// 4 weight rows at `at`, a vector of inputs each, transposed 4x4 within each 128-bit block:
+/// quads[i] holds inputs i, i + 4, … of all four rows.
 template <class Element>
-HWY_INLINE void pack_four(const std::byte* rows, std::size_t row_bytes, std::size_t depth,
+HWY_INLINE void load_quads(const std::byte* at, std::size_t row_bytes,
+                           hn::Vec<FloatTag> (&quads)[4]) {
+  const FloatTag d;
+  const hn::Repartition<std::uint64_t, FloatTag> d64;
+  const auto r0 = Element::load(d, at), r1 = Element::load(d, at + row_bytes);
+  const auto r2 = Element::load(d, at + 2 * row_bytes);
+  const auto r3 = Element::load(d, at + 3 * row_bytes);
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+  quads[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+  quads[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+  quads[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+  quads[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+}
+#endif
+
+/// Writes kRows (4, or 8 = the vector's lanes) weight rows as columns of panel [depth][width].
+template <class Element, std::size_t kRows>
+HWY_INLINE void pack_rows(const std::byte* rows, std::size_t row_bytes, std::size_t depth,
                           std::size_t width, float* HWY_RESTRICT panel) {
   std::size_t k = 0;
 #if HWY_TARGET != HWY_SCALAR
   const FloatTag d;
-  const hn::Repartition<std::uint64_t, FloatTag> d64;
   constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
-  HWY_ALIGN float quads[4 * kLanes];
+  static_assert(kRows == 4 || kRows == kLanes);
   for (; k + kLanes <= depth; k += kLanes) {
     const std::byte* at = rows + k * Element::kBytes;
-    const auto r0 = Element::load(d, at), r1 = Element::load(d, at + row_bytes);
-    const auto r2 = Element::load(d, at + 2 * row_bytes);
-    const auto r3 = Element::load(d, at + 3 * row_bytes);
-    // Within each 128-bit block: a 4x4 transpose.
-    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-    const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-    const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-    hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, quads);
-    hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, quads + kLanes);
-    hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, quads + 2 * kLanes);
-    hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, quads + 3 * kLanes);
-    for (std::size_t block = 0; block < kLanes / 4; ++block)
-      for (std::size_t i = 0; i < 4; ++i)
-        std::memcpy(panel + (k + 4 * block + i) * width, quads + i * kLanes + 4 * block,
-                    4 * sizeof(float));
+    hn::Vec<FloatTag> low[4];
+    load_quads<Element>(at, row_bytes, low);
+    if constexpr (kRows == 8) {
+      hn::Vec<FloatTag> high[4];
+      load_quads<Element>(at + 4 * row_bytes, row_bytes, high);
+      for (std::size_t i = 0; i < 4; ++i) {
+        hn::StoreU(hn::ConcatLowerLower(d, high[i], low[i]), d, panel + (k + i) * width);
+        hn::StoreU(hn::ConcatUpperUpper(d, high[i], low[i]), d, panel + (k + 4 + i) * width);
+      }
+    } else {
+      HWY_ALIGN float quads[4 * kLanes];
+      for (std::size_t i = 0; i < 4; ++i) hn::Store(low[i], d, quads + i * kLanes);
+      for (std::size_t block = 0; block < kLanes / 4; ++block)
+        for (std::size_t i = 0; i < 4; ++i)
+          std::memcpy(panel + (k + 4 * block + i) * width, quads + i * kLanes + 4 * block,
+                      4 * sizeof(float));
+    }
   }
 #endif
   for (; k < depth; ++k)
-    for (std::size_t r = 0; r < 4; ++r)
+    for (std::size_t r = 0; r < kRows; ++r)
       panel[k * width + r] = Element::load_one(rows + r * row_bytes + k * Element::kBytes);
 }
 
@@ -147,8 +169,11 @@ HWY_INLINE void pack_panel(const std::byte* rows, std::size_t row_bytes, std::si
                            std::size_t depth, std::size_t width, float* HWY_RESTRICT panel) {
   if (columns < width) std::memset(panel, 0, depth * width * sizeof(float));
   std::size_t j = 0;
+  if constexpr (hn::MaxLanes(FloatTag()) == 8)
+    for (; j + 8 <= columns; j += 8)
+      pack_rows<Element, 8>(rows + j * row_bytes, row_bytes, depth, width, panel + j);
   for (; j + 4 <= columns; j += 4)
-    pack_four<Element>(rows + j * row_bytes, row_bytes, depth, width, panel + j);
+    pack_rows<Element, 4>(rows + j * row_bytes, row_bytes, depth, width, panel + j);
   for (; j < columns; ++j)
     for (std::size_t k = 0; k < depth; ++k)
       panel[k * width + j] = Element::load_one(rows + j * row_bytes + k * Element::kBytes);
@@ -200,10 +225,38 @@ HWY_INLINE void multiply_tile_of(std::size_t rows, const Tile& tile) {
   if constexpr (kRows > 1) multiply_tile_of<kRows - 1>(rows, tile);
 }
 
+/// The weights of the panel after this one, asked for while this one is multiplied: a panel is a
+/// few hundred bytes of each of its rows, too short a stream for the hardware to run ahead on.
+class Ahead {
+ public:
+  Ahead() = default;
+  Ahead(const std::byte* rows, std::size_t row_bytes, std::size_t columns, std::size_t bytes)
+      : row_(rows), row_bytes_(row_bytes), rows_(columns), bytes_(bytes) {}
+
+  std::size_t lines() const { return rows_ * ((bytes_ + kLineBytes - 1) / kLineBytes); }
+  HWY_INLINE void ask(std::size_t lines) {
+    for (; lines > 0 && rows_ > 0; --lines) {
+      hwy::Prefetch(row_ + at_);
+      at_ += kLineBytes;
+      if (at_ < bytes_) continue;
+      at_ = 0;
+      row_ += row_bytes_;
+      --rows_;
+    }
+  }
+
+ private:
+  const std::byte* row_ = nullptr;
+  std::size_t row_bytes_ = 0, rows_ = 0, bytes_ = 0, at_ = 0;
+};
+
 /// Walks `rows` rows of x and c in tiles of nearly equal height.
-HWY_INLINE void multiply_rows(std::size_t rows, Tile tile) {
-  for (std::size_t tiles = (rows + kTileRows - 1) / kTileRows; tiles > 0; --tiles) {
+HWY_INLINE void multiply_rows(std::size_t rows, Tile tile, Ahead ahead = {}) {
+  const std::size_t all = (rows + kTileRows - 1) / kTileRows;
+  const std::size_t lines = ahead.lines() / HWY_MAX(all, 1) + 1;
+  for (std::size_t tiles = all; tiles > 0; --tiles) {
     const std::size_t height = (rows + tiles - 1) / tiles;
+    ahead.ask(lines);
     multiply_tile_of(height, tile);
     tile.x += height * tile.x_stride;
     tile.c += height * tile.c_stride;
@@ -222,8 +275,13 @@ void matrix_matrix(WeightRows weight, std::size_t columns, Matrix<const float> x
     for (std::size_t j = 0; j < columns; j += width) {
       pack_panel<Element>(weight.data + j * weight.row_bytes + from * Element::kBytes,
                           weight.row_bytes, HWY_MIN(width, columns - j), deep, width, panel);
-      multiply_rows(x.rows,
-                    {x.data + from, x.stride, panel, width, deep, c + j, kBlockColumns, from != 0});
+      const bool last = j + width >= columns;  // of this slice
+      const std::size_t next = last ? 0 : j + width, next_from = last ? from + deep : from;
+      const std::size_t next_deep = HWY_MIN(depth, weight.in - next_from);
+      multiply_rows(
+          x.rows, {x.data + from, x.stride, panel, width, deep, c + j, kBlockColumns, from != 0},
+          {weight.data + next * weight.row_bytes + next_from * Element::kBytes, weight.row_bytes,
+           HWY_MIN(width, columns - next), next_deep * Element::kBytes});
     }
   }
 }

@@ -250,7 +250,7 @@ void register_all(ThreadPool& pool) {
     }
   }
   for (const auto& [hidden, ffn] : {std::pair<std::size_t, std::size_t>{512, 1792}, {1024, 3584}})
-    for (const std::size_t rows : {1u, 8u, 512u}) {
+    for (const std::size_t rows : {1u, 8u, 256u, 512u}) {
       const ExpertCase c{hidden, ffn, rows, DType::f16};
       add("expert/f16/" + std::to_string(hidden) + "x" + std::to_string(ffn) +
               "/rows:" + std::to_string(rows),
