@@ -85,7 +85,9 @@ TokenEvent Sequence::next_token(Span<const float> logits) {
   const bool ends = is_end_token(token) && !request_.ignore_eos;
   const bool full = generated() == request_.max_tokens;
   if (!ends) stop_.push(decoder_.push(token), made.text);
-  if ((ends || full) && !stop_.matched()) {
+  // A stop string in byte tokens counts as soon as it is text, not when their run ends.
+  const bool stops = stop_.would_match(decoder_.held_text());
+  if ((ends || full || stops) && !stop_.matched()) {
     stop_.push(decoder_.finish(), made.text);
     stop_.finish(made.text);
   }

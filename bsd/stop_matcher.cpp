@@ -30,6 +30,13 @@ void StopMatcher::finish(std::string& out) {
   held_.clear();
 }
 
+bool StopMatcher::would_match(std::string_view text) const {
+  if (text.empty() || matched_) return false;
+  const std::string all = held_ + std::string(text);
+  return std::any_of(stops_.begin(), stops_.end(),
+                     [&](const std::string& stop) { return all.find(stop) != std::string::npos; });
+}
+
 /// Length of the longest end of the text that begins a stop string.
 std::size_t StopMatcher::held_back() const {
   std::size_t longest = 0;

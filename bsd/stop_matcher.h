@@ -20,6 +20,8 @@ class StopMatcher {
   /// Appends what was held back: the sequence ended without a match.
   void finish(std::string& out);
   bool matched() const { return matched_; }
+  /// Whether push(text) would match.
+  bool would_match(std::string_view text) const;
 
  private:
   std::size_t held_back() const;

@@ -13,8 +13,17 @@
 namespace wdmoe::bsd::text {
 namespace {
 
+/// A stage that is copied as it stands.
+template <class Self>
+class Stage : public DecodeStage {
+ public:
+  std::unique_ptr<DecodeStage> clone() const final {
+    return std::make_unique<Self>(static_cast<const Self&>(*this));
+  }
+};
+
 /// Without a decoder Hugging Face puts a blank between tokens.
-class JoinWithBlanks final : public DecodeStage {
+class JoinWithBlanks final : public Stage<JoinWithBlanks> {
  public:
   void push(std::string_view piece, const Next& next) override {
     if (!first_) next(" ");
@@ -27,7 +36,7 @@ class JoinWithBlanks final : public DecodeStage {
   bool first_ = true;
 };
 
-class ReplaceInToken final : public DecodeStage {
+class ReplaceInToken final : public Stage<ReplaceInToken> {
  public:
   ReplaceInToken(const Pattern& pattern, const std::string& content)
       : pattern_(pattern), content_(content) {}
@@ -49,7 +58,7 @@ class ReplaceInToken final : public DecodeStage {
 
 /// A run of byte tokens is text only if all of it is valid UTF-8; otherwise each byte is one
 /// U+FFFD. That is known at the run's end, so the run is held back until then.
-class ByteFallback final : public DecodeStage {
+class ByteFallback final : public Stage<ByteFallback> {
  public:
   void push(std::string_view piece, const Next& next) override {
     if (const int byte = byte_of_token(piece); byte >= 0) {
@@ -68,6 +77,9 @@ class ByteFallback final : public DecodeStage {
     }
     run_.clear();
   }
+  bool holds_text() const override {
+    return !run_.empty() && valid_utf8_prefix(run_) == run_.size();
+  }
 
  private:
   std::string run_;
@@ -75,7 +87,7 @@ class ByteFallback final : public DecodeStage {
 
 /// Cuts `start` and `stop` characters `content` off each token's ends; of a fused text, off its
 /// ends.
-class StripToken final : public DecodeStage {
+class StripToken final : public Stage<StripToken> {
  public:
   StripToken(char32_t content, std::size_t start, std::size_t stop, bool fused)
       : content_(to_utf8(content)), start_(start), stop_(stop), fused_(fused), left_(start) {}
@@ -125,7 +137,7 @@ class StripToken final : public DecodeStage {
 };
 
 /// Letters of the byte alphabet become bytes; a token with any other character stands for its own.
-class ByteLevelDecoder final : public DecodeStage {
+class ByteLevelDecoder final : public Stage<ByteLevelDecoder> {
  public:
   void push(std::string_view piece, const Next& next) override {
     std::string out;
@@ -146,7 +158,7 @@ class ByteLevelDecoder final : public DecodeStage {
   LossyUtf8 repair_;
 };
 
-class MetaspaceDecoder final : public DecodeStage {
+class MetaspaceDecoder final : public Stage<MetaspaceDecoder> {
  public:
   MetaspaceDecoder(Metaspace settings, bool fused)
       : settings_(settings), mark_(to_utf8(settings.replacement)), fused_(fused) {}
@@ -176,7 +188,7 @@ class MetaspaceDecoder final : public DecodeStage {
 };
 
 /// A byte token's byte, be it text or a part of it.
-class RawByteFallback final : public DecodeStage {
+class RawByteFallback final : public Stage<RawByteFallback> {
  public:
   void push(std::string_view piece, const Next& next) override {
     const int byte = byte_of_token(piece);
@@ -185,7 +197,7 @@ class RawByteFallback final : public DecodeStage {
   void finish(const Next&) override {}
 };
 
-class RawByteLevel final : public DecodeStage {
+class RawByteLevel final : public Stage<RawByteLevel> {
  public:
   void push(std::string_view piece, const Next& next) override {
     const auto bytes = from_byte_level(piece);
@@ -195,7 +207,7 @@ class RawByteLevel final : public DecodeStage {
 };
 
 /// Gathers a fused text for a stage that must see all of it.
-class Gather final : public DecodeStage {
+class Gather final : public Stage<Gather> {
  public:
   void push(std::string_view piece, const Next&) override { all_ += piece; }
   void finish(const Next& next) override { next(all_); }
@@ -213,9 +225,9 @@ class Builder {
   std::vector<StageFactory> take() { return std::move(stages_); }
 
  private:
-  template <class Stage, class... Settings>
+  template <class Kind, class... Settings>
   void stage(Settings... settings) {
-    stages_.push_back([settings...] { return std::make_unique<Stage>(settings...); });
+    stages_.push_back([settings...] { return std::make_unique<Kind>(settings...); });
   }
   /// The next stage needs whole tokens: of a fused text that is everything.
   void need_whole() {
@@ -310,6 +322,17 @@ void DecodePipeline::finish(std::string& out) {
   for (std::size_t stage = 0; stage < stages_.size(); ++stage)
     stages_[stage]->finish(
         [&, stage](std::string_view onward) { push_from(stage + 1, onward, out); });
+}
+
+std::string DecodePipeline::held_text() const {
+  std::string out;
+  if (std::none_of(stages_.begin(), stages_.end(),
+                   [](const auto& stage) { return stage->holds_text(); }))
+    return out;
+  DecodePipeline ended{{}};
+  for (const auto& stage : stages_) ended.stages_.push_back(stage->clone());
+  ended.finish(out);
+  return out;
 }
 
 std::vector<StageFactory> decoder_from(const nlohmann::json& decoder) {

@@ -20,6 +20,9 @@ class DecodeStage {
   virtual ~DecodeStage() = default;
   virtual void push(std::string_view piece, const Next& next) = 0;
   virtual void finish(const Next& next) = 0;
+  /// Whether it holds back text that stands should the list end here (not a mere repair).
+  virtual bool holds_text() const { return false; }
+  virtual std::unique_ptr<DecodeStage> clone() const = 0;
 };
 
 using StageFactory = std::function<std::unique_ptr<DecodeStage>()>;
@@ -30,6 +33,8 @@ class DecodePipeline {
   explicit DecodePipeline(const std::vector<StageFactory>& factories);
   void push(std::string_view piece, std::string& out) { push_from(0, piece, out); }
   void finish(std::string& out);
+  /// What finish() would append now if some stage holds_text(), else nothing.
+  std::string held_text() const;
 
  private:
   void push_from(std::size_t stage, std::string_view piece, std::string& out);

@@ -23,6 +23,8 @@ class TokenStream {
   virtual ~TokenStream() = default;
   virtual void push(Token token, std::string& out) = 0;  ///< appends what became final
   virtual void finish(std::string& out) = 0;  ///< appends what was held back; once, at the end
+  /// What is held back though it is text should the list end here.
+  virtual std::string held_text() const { return {}; }
 };
 
 class Tokenizer {
@@ -64,6 +66,7 @@ class StreamDecoder {
   explicit StreamDecoder(const Tokenizer& tokenizer) : stream_(tokenizer.stream(true)) {}
   std::string push(Token token);  ///< text that became final, possibly empty
   std::string finish();           ///< what was held back
+  std::string held_text() const { return stream_->held_text(); }  ///< see TokenStream
  private:
   std::unique_ptr<TokenStream> stream_;
 };

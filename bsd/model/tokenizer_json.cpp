@@ -96,6 +96,7 @@ class JsonTokenizer::Stream final : public TokenStream {
     pipeline_.push(*piece, out);
   }
   void finish(std::string& out) override { pipeline_.finish(out); }
+  std::string held_text() const override { return pipeline_.held_text(); }
 
  private:
   const JsonTokenizer& tokenizer_;

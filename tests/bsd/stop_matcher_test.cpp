@@ -50,6 +50,19 @@ TEST_CASE("stop matcher: gives what lies before the stop string, however the tex
   }
 }
 
+TEST_CASE("stop matcher: tells what would match without taking it") {
+  StopMatcher matcher({"end"});
+  std::string out;
+  matcher.push("the e", out);
+  CHECK(out == "the ");
+  CHECK(matcher.would_match("nd"));
+  CHECK_FALSE(matcher.would_match("n"));
+  CHECK_FALSE(matcher.would_match(""));
+  matcher.push("xtent", out);
+  CHECK(out == "the extent");
+  CHECK_FALSE(matcher.would_match("nd"));
+}
+
 TEST_CASE("stop matcher: text that cannot begin a stop string is not held back") {
   StopMatcher matcher({"\nUser:", "###"});
   std::string out;
