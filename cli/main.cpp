@@ -23,6 +23,7 @@ int run(int argc, char** argv) {
   CLI::App app("Mixture-of-experts language models whose experts live on wireless devices",
                "wdmoe");
   app.set_version_flag("--version", "wdmoe " WDMOE_VERSION);
+  app.set_help_all_flag("--help-all", "Print the help of every subcommand and exit");
   app.require_subcommand(1);
   wdmoe::cli::Commands commands{app, {}};
   wdmoe::cli::add_up(commands);

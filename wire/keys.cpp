@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include <fcntl.h>
@@ -31,6 +32,13 @@ bool is_key_text(std::string_view text) {
   return text.size() == kKeyText && zmq_z85_decode(raw.data(), copy.c_str()) != nullptr;
 }
 
+/// Mode bits that a secret key must not have.  In systemd's credentials folder, which only this
+/// service can enter, the group bits are the mask of an access list, not a group's rights.
+mode_t readable_by_others(const fs::path& file) {
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+  return credentials != nullptr && file.parent_path() == fs::path(credentials) ? 007 : 077;
+}
+
 Result<std::string> read_small(const fs::path& file, bool secret) {
   const OwnedFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid())
@@ -40,7 +48,7 @@ Result<std::string> read_small(const fs::path& file, bool secret) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     return fail(Code::bad_input, file.string() + ": not a regular file: expected a key file");
-  if (secret && (status.st_mode & 077) != 0)
+  if (secret && (status.st_mode & readable_by_others(file)) != 0)
     return fail(Code::denied, file.string() + ": a secret key that others may read: chmod 600 it");
   std::string text(kLargestKeyFile, '\0');
   const ssize_t got = ::read(fd.get(), text.data(), text.size());

@@ -81,6 +81,12 @@ TEST_CASE("keys: a bad key file is named with what was expected") {
   ::chmod(file.c_str(), 0640);
   CHECK(error().code == Code::denied);
   CHECK(error().text.find("chmod 600") != std::string::npos);
+  // systemd's folder of credentials: group bits are the mask of an access list there
+  ::setenv("CREDENTIALS_DIRECTORY", file.parent_path().c_str(), 1);
+  CHECK(read_secret(file));
+  ::chmod(file.c_str(), 0644);
+  CHECK(error().code == Code::denied);
+  ::unsetenv("CREDENTIALS_DIRECTORY");
   fs::remove(file);
   fs::create_directory(file);
   CHECK(error().text.find("regular file") != std::string::npos);
