@@ -55,11 +55,11 @@ class Cell:
             "--fleet-secret-key", self.folder / "keys" / "bsd.key",
             "--fleet-authorized-agents", self.folder / "keys" / "agents"])
 
-    def start_agent(self, stack, name, shard, *flags, key=None):
+    def start_agent(self, stack, name, shard, *flags, key=None, server="bsd"):
         return self.start(stack, name, [
             AGENT, "--name", name, "--shard", shard, "--connect", self.endpoint,
             "--secret-key", self.folder / "keys" / f"{key or name}.key",
-            "--server-key", self.folder / "keys" / "bsd.pub", *flags])
+            "--server-key", self.folder / "keys" / f"{server}.pub", *flags])
 
     def wait_for_line(self, name, *words):
         """Follows a daemon's log until one line holds all the words."""
@@ -121,6 +121,18 @@ def test_a_stranger_never_gets_in(cell):
         cell.start_bs(stack)
         cell.start_agent(stack, "jetson-9", cell.folder / "shards" / "agent-0")
         assert cell.wait_for_line("jetson-9", "key")
+
+
+def test_an_agent_that_reaches_nobody_says_so(cell):
+    assert run_tool("keygen", "--out", cell.folder / "keys", "other").returncode == 0
+    shard = cell.folder / "shards" / "agent-0"
+    with contextlib.ExitStack() as stack:
+        cell.start_agent(stack, "jetson-1", shard)  # nobody listens yet
+        assert cell.endpoint in cell.wait_for_line("jetson-1", "no_connection", "wdmoe-bsd")
+        cell.start_bs(stack)
+        cell.wait_for_line("bsd", "agent_up", "jetson-1")  # and comes in all the same
+        cell.start_agent(stack, "jetson-2", shard, server="other")
+        assert "server_key" in cell.wait_for_line("jetson-2", "no_connection")
 
 
 def test_an_agent_that_takes_too_few_rows_is_refused_at_the_door(cell):

@@ -60,7 +60,10 @@ struct FakeAgent::State {
         server(context, server_options(options), hello_of(weights, options), handler, sensors,
                clock) {
     WDMOE_CHECK(server.open().has_value());
-    thread = std::thread([this] { server.run(stop.fd(), {}); });
+    agent::ServerHooks hooks;
+    hooks.watchdog = options.watchdog;
+    hooks.alive = options.alive;
+    thread = std::thread([this, hooks] { server.run(stop.fd(), hooks); });
   }
   ~State() {
     stop.signal();

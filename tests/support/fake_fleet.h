@@ -2,6 +2,7 @@
 // Agents in threads of this process, with the reference backend: the real Store, Handler and Server
 // over ipc:// or tcp:// (inproc:// tells no monitor of connections).
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@ struct FakeAgentOptions {
   std::uint32_t max_rows = 64;
   bool fast = false;  ///< the CPU backend instead of the reference
   microseconds spin{0};
+  std::optional<milliseconds> watchdog;  ///< how often `alive` is called, on the agent's thread
+  std::function<void()> alive = [] {};
 };
 
 /// One agent.  Stops (Goodbye and all) when destroyed.

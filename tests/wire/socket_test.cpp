@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <zmq.h>
 
 #include "common/event_fd.h"
 #include "wire/zap.h"
@@ -167,6 +168,38 @@ TEST_CASE("socket: sending to a connection that is gone says so") {
     }
   }
   CHECK(pair.router->send(pair.incoming.peer, bytes_of("x")) == Sent::gone);
+}
+
+TEST_CASE("socket: a monitor that goes first leaves its socket working") {
+  // libzmq's I/O thread tells the monitor's other end of every connection; gone but not detached,
+  // that end would keep the thread waiting for ever (libzmq #3575).
+  Context context;
+  Socket dealer(zmq_socket(context.handle(), ZMQ_DEALER));
+  REQUIRE(dealer.valid());
+  REQUIRE(Monitor::open(context, dealer));  // and gone again
+  for (int round = 0; round < 5; ++round) {
+    CAPTURE(round);
+    const auto router = Router::bind(context, "tcp://127.0.0.1:0", {}, {}).value();
+    REQUIRE(zmq_connect(dealer.handle(), router->endpoint().c_str()) == 0);
+    REQUIRE(zmq_send(dealer.handle(), "hello", 5, 0) == 5);
+    Incoming incoming;
+    bool came = false;
+    for (int look = 0; look < 500 && !came; ++look) {  // the bound ends a failed test
+      WaitItem item{router->handle()};
+      wait({&item, 1}, milliseconds(10));
+      came = router->receive(incoming);
+    }
+    REQUIRE(came);
+    CHECK(text_of(incoming.frame) == "hello");
+    REQUIRE(zmq_disconnect(dealer.handle(), router->endpoint().c_str()) == 0);
+  }
+}
+
+TEST_CASE("socket: a dealer that is closed has no more events") {
+  Pair pair("ipc:///tmp/wdmoe-socket-test-close");
+  REQUIRE(pair.sent("hello"));
+  pair.dealer->close(milliseconds(100));
+  CHECK_FALSE(pair.dealer->next_event());
 }
 
 TEST_CASE("socket: impossible endpoints are named") {

@@ -1,0 +1,52 @@
+// A warm exchange does not allocate, with one and with two under way.
+
+#include <cstdlib>
+#include <new>
+
+#include "tests/bsd/fleet/cell.h"
+
+using namespace wdmoe;
+using namespace wdmoe::bsd;
+
+// Of the thread that asks only: agents live in this program, too.  Not inlined: GCC would warn of
+// free() on memory of operator new.
+static thread_local std::size_t allocations = 0;
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+TEST_CASE("fleet: a warm exchange does not allocate") {
+  constexpr std::size_t kRows = 40;
+  Cell cell(DType::f16);
+  const test::FakeFleet fakes(cell.context, cell.weights, 3, cell.agent());
+  REQUIRE(cell.complete());
+  const auto x = test::random_rows(kRows, kHidden, 1);
+  std::vector<float> y(x.size()), z(x.size());
+  const Selection all = choose(*cell.fleet, 0, kRows), some = choose(*cell.fleet, 1, 7);
+  StepCosts costs;
+  const auto begin = [&](const Selection& selection, std::size_t rows, std::vector<float>& to) {
+    return cell.fleet->begin(1, selection, {x.data(), rows, kHidden}, {to.data(), rows, kHidden},
+                             costs);
+  };
+  // Two large ones under way, as in a prefill, then a small one alone, as in decode.
+  const auto round = [&] {
+    return begin(all, kRows, y) && begin(all, kRows, z) && cell.fleet->finish(costs) &&
+           begin(some, 7, y) && cell.fleet->finish(costs) && cell.fleet->finish(costs);
+  };
+  // Frames are swapped between those kept and the one read next: all of them grow in a few rounds.
+  for (int warm = 0; warm < 20; ++warm) REQUIRE(round());
+  const std::size_t before = allocations;
+  bool good = true;
+  for (int turn = 0; turn < 50; ++turn) good = round() && good;
+  const std::size_t after = allocations;
+  CHECK(good);
+  CHECK(after == before);
+}
