@@ -173,8 +173,10 @@ class CpuBackend final : public ExpertBackend {
 
     float* gate = panel + kPanelFloats;
     float* up = gate + kBlockFloats;
-    multiply_block(expert.gate, col, cols, x, panel, gate);
-    multiply_block(expert.up, col, cols, x, panel, up);
+    const std::size_t next = col + pool_.threads() * kBlockColumns;
+    multiply_block(expert.gate, col, cols, x, panel, gate, expert.up.row(col));
+    multiply_block(expert.up, col, cols, x, panel, up,
+                   next + cols <= expert.gate.rows ? expert.gate.row(next) : nullptr);
     Matrix<float> to = inner(call, w).slice_rows(row, count);
     to.data += col;
     to.cols = cols;

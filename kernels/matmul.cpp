@@ -236,7 +236,7 @@ class Ahead {
   std::size_t lines() const { return rows_ * ((bytes_ + kLineBytes - 1) / kLineBytes); }
   HWY_INLINE void ask(std::size_t lines) {
     for (; lines > 0 && rows_ > 0; --lines) {
-      hwy::Prefetch(row_ + at_);
+      __builtin_prefetch(row_ + at_, 0, 2);
       at_ += kLineBytes;
       if (at_ < bytes_) continue;
       at_ = 0;
@@ -266,7 +266,7 @@ HWY_INLINE void multiply_rows(std::size_t rows, Tile tile, Ahead ahead = {}) {
 
 template <class Element>
 void matrix_matrix(WeightRows weight, std::size_t columns, Matrix<const float> x,
-                   float* HWY_RESTRICT panel, float* HWY_RESTRICT c) {
+                   float* HWY_RESTRICT panel, float* HWY_RESTRICT c, const std::byte* next_block) {
   const std::size_t width = 2 * hn::Lanes(FloatTag());
   const std::size_t slices = (weight.in + kPanelDepth - 1) / kPanelDepth;
   const std::size_t depth = ((weight.in + slices - 1) / slices + 15) / 16 * 16;
@@ -277,24 +277,27 @@ void matrix_matrix(WeightRows weight, std::size_t columns, Matrix<const float> x
                           weight.row_bytes, HWY_MIN(width, columns - j), deep, width, panel);
       const bool last = j + width >= columns;  // of this slice
       const std::size_t next = last ? 0 : j + width, next_from = last ? from + deep : from;
-      const std::size_t next_deep = HWY_MIN(depth, weight.in - next_from);
+      const bool ends = next_from >= weight.in;
+      const std::size_t next_deep = HWY_MIN(depth, ends ? weight.in : weight.in - next_from);
+      const std::byte* next_rows =
+          ends ? next_block : weight.data + next * weight.row_bytes + next_from * Element::kBytes;
       multiply_rows(
           x.rows, {x.data + from, x.stride, panel, width, deep, c + j, kBlockColumns, from != 0},
-          {weight.data + next * weight.row_bytes + next_from * Element::kBytes, weight.row_bytes,
-           HWY_MIN(width, columns - next), next_deep * Element::kBytes});
+          {next_rows, weight.row_bytes, next_rows == nullptr ? 0 : HWY_MIN(width, columns - next),
+           next_deep * Element::kBytes});
     }
   }
 }
 
 void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c) {
+                    float* panel, float* c, const std::byte* next) {
   const WeightRows rows{weight.row(first), weight.cols * bytes_of(weight.dtype), weight.cols};
   with_element(weight.dtype, [&](auto element) {
     using Element = decltype(element);
     if (x.rows <= kMatVecRows || weight.cols == 0) {
       matrix_vector<Element>(rows, columns, x, c);
     } else {
-      matrix_matrix<Element>(rows, columns, x, panel, c);
+      matrix_matrix<Element>(rows, columns, x, panel, c, next);
     }
   });
 }
@@ -324,8 +327,8 @@ HWY_EXPORT(accumulate);
 }  // namespace
 
 void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c) {
-  HWY_DYNAMIC_DISPATCH(multiply_block)(weight, first, columns, x, panel, c);
+                    float* panel, float* c, const std::byte* next) {
+  HWY_DYNAMIC_DISPATCH(multiply_block)(weight, first, columns, x, panel, c, next);
 }
 
 void accumulate(Matrix<const float> p, Matrix<const float> v, float* panel, Matrix<float> o) {

@@ -21,8 +21,10 @@ constexpr std::size_t kBlockFloats = kBlockRows * kBlockColumns;
 
 /// c[row, j] = x[row] · weight[first + j] for j < columns; columns <= kBlockColumns,
 /// x.rows <= kBlockRows.  c has stride kBlockColumns, and columns up to it may be overwritten.
+/// `next`: the weights of the block that will be asked for after this one (of the same shape), so
+/// that they are on their way from memory by then; null: unknown.
 void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c);
+                    float* panel, float* c, const std::byte* next = nullptr);
 
 /// o[row] += Σ_t p[row, t] · v[t] for t < p.cols <= kPanelDepth.  o.cols == v.cols; o's stride is a
 /// multiple of kBlockColumns and the columns up to it may be overwritten.
