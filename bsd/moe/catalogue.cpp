@@ -33,6 +33,11 @@ Result<void> check(const PolicyOptions& options) {
     return fail(Code::bad_input,
                 "beta must be between 0 and 1, not " + std::to_string(options.beta));
   }
+  if (!(options.theta <= 1)) {
+    return fail(Code::bad_input,
+                "theta must be between 0 and 1 (or negative to have it searched), not " +
+                    std::to_string(options.theta));
+  }
   return {};
 }
 
@@ -46,7 +51,7 @@ Result<std::unique_ptr<SelectionPolicy>> make_policy(std::string_view name,
                                                      const PolicyOptions& options) {
   WDMOE_TRY(check(options));
   if (name == "topk") return make_top_k_policy();
-  if (name == "wlr") return std::make_unique<RulePolicy<WlrRule>>("wlr", WlrRule());
+  if (name == "wlr") return std::make_unique<RulePolicy<WlrRule>>("wlr", WlrRule(options.theta));
   if (name == "history") {
     return std::make_unique<RulePolicy<HistoryRule>>("history", HistoryRule());
   }

@@ -16,6 +16,7 @@ struct PolicyOptions {
   double quality = -1;
   double beta =
       0.3;  ///< `beta` skips experts below this share of the row's greatest weight, [0, 1]
+  double theta = -1;  ///< `wlr`'s similarity threshold, [0, 1]; negative: it searches its own
 };
 
 struct PolicyEntry {

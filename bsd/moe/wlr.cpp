@@ -54,7 +54,10 @@ WlrRule::Verdict WlrRule::judge(const Draft& draft, std::size_t row,
   }
   const double similarity = square > 0 ? dot / (std::sqrt(square) * norm_) : 0.0;
   std::size_t step = 0;
-  while (step < kSteps && similarity > theta_at(step)) ++step;
+  if (fixed_theta_ >= 0)
+    step = similarity > fixed_theta_ ? kSteps : 0;
+  else
+    while (step < kSteps && similarity > theta_at(step)) ++step;
   if (step < kSteps && w.weight[lowest] < 1) {
     const double without = ratio - w.weight[lowest] / seconds_[w.device[lowest]];
     gain[step] += without / (1 - w.weight[lowest]) - ratio;
@@ -79,8 +82,9 @@ void WlrRule::apply(const Problem& problem, Draft& draft) {
   verdicts_.resize(draft.rows());
   for (std::size_t row = 0; row < draft.rows(); ++row) verdicts_[row] = judge(draft, row, gain);
   std::size_t last = 0;
-  while (last + 1 < kSteps && gain[last + 1] > 0) ++last;
-  theta_ = theta_at(last);
+  if (fixed_theta_ < 0)
+    while (last + 1 < kSteps && gain[last + 1] > 0) ++last;
+  theta_ = fixed_theta_ < 0 ? theta_at(last) : fixed_theta_;
 
   for (std::size_t row = 0; row < draft.rows(); ++row) {
     if (verdicts_[row].step > last) continue;

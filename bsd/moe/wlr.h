@@ -18,6 +18,8 @@ namespace wdmoe::bsd {
 /// WLR, below 1.  Of equal weights the slower device goes.  Without latencies: plain top-k.
 class WlrRule {
  public:
+  /// `theta` in [0, 1]: this threshold, without the search; negative: searched as above.
+  explicit WlrRule(double theta = -1) : fixed_theta_(theta) {}
   void apply(const Problem& problem, Draft& draft);
   /// The last call's theta; 0 where nothing was priced.
   double theta() const { return theta_; }
@@ -31,6 +33,7 @@ class WlrRule {
   };
   Verdict judge(const Draft& draft, std::size_t row, std::array<double, kSteps>& gain) const;
 
+  double fixed_theta_;
   double theta_ = 0;
   double norm_ = 0;                // |t|
   std::vector<double> seconds_;    // t, [devices]

@@ -42,4 +42,9 @@ TEST_CASE("catalogue: options out of range are refused by name") {
     REQUIRE_FALSE(policy.has_value());
     CHECK(policy.error().text.find("beta") != std::string::npos);
   }
+  for (const double theta : {1.1, nan}) {
+    const auto policy = make_policy("wlr", {-1, 0.3, theta});
+    REQUIRE_FALSE(policy.has_value());
+    CHECK(policy.error().text.find("theta") != std::string::npos);
+  }
 }

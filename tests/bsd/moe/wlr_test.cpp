@@ -120,6 +120,32 @@ TEST_CASE("wlr: a row whose weight sits on fast devices gives up its lowest, oth
   CHECK(selection[1].row == 1);
 }
 
+TEST_CASE("wlr: a given threshold is used as it is, without a search") {
+  std::mt19937 random(12);
+  for (int repetition = 0; repetition < 500; ++repetition) {
+    CellShape shape = random_shape(16, 8, 8, random);
+    shape.orphans = shape.replicas = shape.per_choice = shape.airtime = false;
+    const RandomCell cell(shape, random);
+    const SelectionInput input = cell.input();
+    std::vector<double> t = cell.per_row;
+    for (std::size_t k = 0; k < cell.fixed.size(); ++k) t[k] += cell.fixed[k];
+    Selection plain, chosen;
+    make_top_k_policy()->select(input, plain);
+    for (const double theta : {0.0, 0.35, 0.62, 1.0}) {
+      PolicyOptions options;
+      options.theta = theta;
+      make_policy("wlr", options).value()->select(input, chosen);
+      const Weights expected = thinned(weights_of(plain, shape.rows, shape.devices), t, theta);
+      const Weights found = weights_of(chosen, shape.rows, shape.devices);
+      CAPTURE(repetition);
+      CAPTURE(theta);
+      for (std::size_t j = 0; j < shape.rows; ++j)
+        for (std::size_t k = 0; k < shape.devices; ++k)
+          CHECK(found[j][k] == doctest::Approx(expected[j][k]).epsilon(1e-5));
+    }
+  }
+}
+
 TEST_CASE("wlr: without latencies it is plain top-k") {
   const std::vector<float> p{0.8f, 0.2f};
   const Holders holders{{0}, {1}};
