@@ -36,5 +36,6 @@ void add_chat(Commands& commands);
 void add_logits(Commands& commands);
 void add_bench(Commands& commands);
 void add_allocate(Commands& commands);
+void add_simulate(Commands& commands);
 
 }  // namespace wdmoe::cli

@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_make_model(commands);
   wdmoe::cli::add_logits(commands);
   wdmoe::cli::add_allocate(commands);
+  wdmoe::cli::add_simulate(commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help is one too

@@ -40,6 +40,7 @@ void become_child(const ProcessOptions& options, pid_t parent) {
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
   }
+  if (options.folder && chdir(options.folder->c_str()) != 0) _exit(kCannotExecute);
   for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
   if (options.listen_fd) {
     // dup2 onto itself would keep close-on-exec set.

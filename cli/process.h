@@ -18,6 +18,7 @@ struct ProcessOptions {
   std::vector<std::string> arguments;  ///< arguments[0] is the program (PATH is searched)
   std::map<std::string, std::string> environment;  ///< added to ours
   std::optional<std::string> output_file;          ///< stdout and stderr go there; else inherited
+  std::optional<std::string> folder;               ///< to run in; else ours
   std::optional<int> listen_fd;  ///< handed over as systemd does (fd 3, LISTEN_FDS=1)
   bool own_group = true;  ///< its own process group, so that a terminal's Ctrl-C reaches only us
 };

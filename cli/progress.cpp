@@ -13,8 +13,9 @@ constexpr int kWidth = 30;
 
 }  // namespace
 
-ProgressBar::ProgressBar(std::string what)
+ProgressBar::ProgressBar(std::string what, std::string unit)
     : what_(std::move(what)),
+      unit_(std::move(unit)),
       on_terminal_(::isatty(STDERR_FILENO) == 1),
       start_(std::chrono::steady_clock::now()) {}
 
@@ -30,10 +31,13 @@ void ProgressBar::update(std::uint64_t done, std::uint64_t total) {
   drawn_percent_ = percent;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   const int filled = static_cast<int>(kWidth * part);
-  std::fputs(fmt::format("\r{} [{}{}] {:3}%  {}  {}/s\x1b[K", what_, std::string(filled, '#'),
-                         std::string(kWidth - filled, '.'), percent, human_bytes(total),
-                         human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) /
-                                                                (elapsed.count() + 1e-3))))
+  const double rate = static_cast<double>(done) / (elapsed.count() + 1e-3);
+  const std::string amount = unit_.empty()
+                                 ? fmt::format("{}  {}/s", human_bytes(total),
+                                               human_bytes(static_cast<std::uint64_t>(rate)))
+                                 : fmt::format("{} of {} {}  {:.1f}/s", done, total, unit_, rate);
+  std::fputs(fmt::format("\r{} [{}{}] {:3}%  {}\x1b[K", what_, std::string(filled, '#'),
+                         std::string(kWidth - filled, '.'), percent, amount)
                  .c_str(),
              stderr);
 }

@@ -9,7 +9,8 @@ namespace wdmoe::cli {
 
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string what);
+  /// `unit`: what is counted, e.g. "runs"; empty: bytes.
+  explicit ProgressBar(std::string what, std::string unit = "");
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   ~ProgressBar();  ///< wipes the line
@@ -17,7 +18,7 @@ class ProgressBar {
   void update(std::uint64_t done, std::uint64_t total);
 
  private:
-  std::string what_;
+  std::string what_, unit_;
   bool on_terminal_;
   std::chrono::steady_clock::time_point start_;
   int drawn_percent_ = -1;

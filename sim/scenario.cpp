@@ -75,6 +75,7 @@ struct Keys {
     v("run.seeds", s.run.seeds, upto(1, kMostSeeds), "independent repetitions");
     v("run.quality", s.run.quality, between(0, 1), "knob of budget and minmax");
     v("run.beta", s.run.beta, between(0, 1), "knob of beta");
+    v("run.theta", s.run.theta, between(0, 1), "knob of wlr");
     v("sweep.key", s.sweep.key, anything(), "the setting that changes");
     v("sweep.values", s.sweep.values, anything(), "its values");
     v("sweep.label", s.sweep.label, anything(), "of the figures' axis");
@@ -152,8 +153,8 @@ Result<void> check(const Scenario& s) {
     return fail(Code::bad_input, "devices.compute_min_flops is above devices.compute_max_flops");
   if (s.sweep.key.empty() != s.sweep.values.empty())
     return fail(Code::bad_input, "sweep.key and sweep.values: expected both or neither");
-  for (const std::size_t count :
-       {s.sweep.values.size(), s.run.quality.size(), s.run.beta.size(), s.run.policies.size()})
+  for (const std::size_t count : {s.sweep.values.size(), s.run.quality.size(), s.run.beta.size(),
+                                  s.run.theta.size(), s.run.policies.size()})
     if (count > kMostValues)
       return fail(Code::limit, "a list in [run] or [sweep] has " + std::to_string(count) +
                                    " entries, at most " + std::to_string(kMostValues) +
@@ -163,7 +164,7 @@ Result<void> check(const Scenario& s) {
 
 Result<void> set_number(Scenario& scenario, const std::string& key, double value) {
   for (const Setting& setting : settings_for<Keys>(scenario)) {
-    if (setting.key != key) continue;
+    if (setting.key != key || key == "run.seeds") continue;
     const Value current = setting.get();
     if (std::holds_alternative<std::int64_t>(current)) {
       if (value != std::floor(value) || std::abs(value) > 1e15)
@@ -262,6 +263,11 @@ Result<Scenario> load_scenario(const std::string& path) {
   if (scenario && scenario->name.empty())
     scenario->name = std::filesystem::path(path).stem().string();
   return scenario;
+}
+
+std::string print_scenario() {
+  Scenario scenario;
+  return print_toml(settings_for<Keys>(scenario));
 }
 
 Result<Scenario> at_sweep_value(const Scenario& scenario, double value) {

@@ -88,6 +88,7 @@ struct RunSpec {
   std::size_t seeds = 5;        ///< 1, 2, … : gate, channel and drawn devices all follow from it
   std::vector<double> quality;  ///< knob of budget and minmax; empty: the policy's own default
   std::vector<double> beta;     ///< knob of beta; empty: its default
+  std::vector<double> theta;    ///< knob of wlr; empty: it searches its own
 };
 
 /// The one setting that changes from point to point.
@@ -124,6 +125,9 @@ struct Scenario {
 /// Errors: bad_input and limit, one line that names file, line, key and what was expected.
 Result<Scenario> parse_scenario(std::string_view text, std::string_view file);
 Result<Scenario> load_scenario(const std::string& path);
+
+/// Every key but those of [[device]], with its default, range and meaning, as a scenario.
+std::string print_scenario();
 
 /// The scenario at one value of its sweep.  Errors as parse_scenario().
 Result<Scenario> at_sweep_value(const Scenario& scenario, double value);

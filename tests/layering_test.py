@@ -41,7 +41,7 @@ ALLOWED = {
         ("bsd", "wire", "weights", "kernels", "common"),
         ("boost/", "nlohmann/", "systemd/", "prometheus/"),
     ),
-    "sim": (("bsd/joint", "bsd/moe", "bsd/radio", "bsd/trace", "common"), ("boost/math/",)),
+    "sim": (("bsd/joint", "bsd/moe", "bsd/radio", "bsd/trace", "common"), ("boost/math/", "fmt/", "nlohmann/")),
     "cli": (
         ("sim", "agent", "bsd", "wire", "weights", "kernels", "common", "schemas"),
         ("CLI/", "nlohmann/", "boost/", "rapidjson/", "fmt/"),
