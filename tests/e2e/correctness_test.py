@@ -63,10 +63,15 @@ def test_greedy_text_is_that_of_transformers(agents):
 
 
 def test_logits_in_process_and_through_agents_agree():
-    tokens = PROMPTS[0]["tokens"] + PROMPTS[0]["greedy"][:24]
-    expected = logits_in_process(tokens, DEMO_MODEL)
+    short = PROMPTS[0]["tokens"] + PROMPTS[0]["greedy"][:24]
+    long = [token for row in PROMPTS for token in row["tokens"] + row["greedy"]][:301]
+    assert len(long) == 301  # a prefill that goes to the agents in two parts, and no even ones
     with running(DEMO_MODEL, "--agents", 4, "--wire", "f32") as system:
-        assert largest_difference(logits_in_process(tokens, "--bsd", system.url), expected) <= 1e-3
+        for tokens in (short, long):
+            expected = logits_in_process(tokens, DEMO_MODEL)
+            assert largest_difference(logits_in_process(tokens, "--bsd", system.url), expected) <= 1e-3
+        layers, trips = 6, system.metric("wdmoe_round_trips_total")
+        assert trips == layers + 2 * layers
 
 
 def test_rows_in_f16_cost_almost_nothing(demo):
