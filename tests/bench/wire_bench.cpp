@@ -1,5 +1,5 @@
-// Messages and sockets: encode, verify and decode; a ROUTER/DEALER round trip; a whole
-// Fleet::exchange with agents in processes of their own.
+// Messages and sockets: encode, verify and decode; a ROUTER/DEALER round trip; a whole exchange of
+// the Fleet with agents in processes of their own.
 //   wire_bench --benchmark_filter=exchange     us per exchange over agents x rows x transport
 // Answers are checked before anything is timed.
 
@@ -168,8 +168,9 @@ void exchange(benchmark::State& state) {
   const bsd::Selection selection = choose(**fleet, rows);
   bsd::StepCosts costs;
   for (auto _ : state) {
-    const auto done = (*fleet)->exchange(0, selection, {x.data(), rows, kHidden},
-                                         {y.data(), rows, kHidden}, costs);
+    auto done =
+        (*fleet)->begin(0, selection, {x.data(), rows, kHidden}, {y.data(), rows, kHidden}, costs);
+    if (done) done = (*fleet)->finish(costs);
     require(done.has_value(), done ? "" : done.error().text.c_str());
   }
   const auto micros = [&](Nanoseconds sum) {
