@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <limits>
 
-#include "bsd/radio/prices.h"
 #include "common/check.h"
 
 namespace wdmoe::bsd {
 namespace {
+
+constexpr double kLeastGain = 1e-4;  // relative: a round that gains less is the last
 
 bool same_choices(const Selection& a, const Selection& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Choice& x, const Choice& y) {
@@ -18,7 +19,10 @@ bool same_choices(const Selection& a, const Selection& b) {
 }  // namespace
 
 JointOptimiser::JointOptimiser(SelectionPolicy& policy, Sharing sharing, std::size_t max_rounds)
-    : policy_(policy), sharing_(sharing), max_rounds_(max_rounds) {
+    : policy_(policy),
+      sharing_(sharing),
+      max_rounds_(max_rounds),
+      search_([this](Span<const DeviceLoad> loads) { return judge(loads); }) {
   WDMOE_CHECK(max_rounds >= 1);
 }
 
@@ -26,40 +30,120 @@ Result<Outcome> JointOptimiser::decide(const SelectionInput& gates, const Cell& 
                                        Selection& selection) {
   set_up(gates, cell);
   selection.reserve(trial_.capacity());
-  auto shares = allocator_.split_equally(problem_);
-  if (!shares) return tl::unexpected<Error>(std::move(shares).error());
+  auto start = allocator_.split_equally(problem_);
+  if (!start) return tl::unexpected<Error>(std::move(start).error());
+  shares_ = *start;
   SelectionInput input = gates;
   Outcome outcome;
-  outcome.waiting_latency = Seconds(std::numeric_limits<double>::infinity());
-  const std::size_t rounds = sharing_ == Sharing::equal ? 1 : max_rounds_;
-  while (outcome.rounds < rounds) {
-    const bool by_multipliers = outcome.rounds > 0 && policy_.weighs_airtime();
-    by_multipliers ? price_by_multipliers(*shares) : price_at_shares(*shares);
-    input.latencies = latencies();
-    input.previous = outcome.rounds > 0 ? &selection : nullptr;
-    policy_.select(input, trial_);
-    if (outcome.rounds > 0 && same_choices(trial_, last_)) break;  // a fixed point
-    std::swap(last_, trial_);
-    const Span<const DeviceLoad> loads = metrics_.count_loads(last_, cell.devices.size());
-    if (loads.empty() && !last_.empty())
-      return fail(Code::unavailable, "nobody in the cell holds a chosen expert");
-    shares = allocate(loads);
-    if (!shares) return tl::unexpected<Error>(std::move(shares).error());
-    ++outcome.rounds;
-    const Seconds now = waiting(*shares);
-    if (now < outcome.waiting_latency || outcome.rounds == 1) {
-      outcome.waiting_latency = now;
-      selection.assign(last_.begin(), last_.end());
-      best_shares_.assign(shares->devices.begin(), shares->devices.end());
-      best_loads_.assign(loads.begin(), loads.end());
-    }
-    waiting_after_.push_back(outcome.waiting_latency);
+  if (sharing_ == Sharing::exact && policy_.weighs_airtime()) {
+    WDMOE_TRY(follow_prices(input, outcome, selection));
+  } else {
+    WDMOE_TRY(alternate(input, outcome, selection));
   }
-  outcome.kept_gate_mass = metrics_.kept_gate_mass(gates, selection);
+  outcome.kept_gate_mass = metrics_.kept_gate_mass(selection);
   outcome.shares = best_shares_;
   outcome.loads = best_loads_;
   outcome.waiting_after = waiting_after_;
   return outcome;
+}
+
+/// The paper's way: each round selects at the shares of the one before.
+Result<void> JointOptimiser::alternate(SelectionInput& input, Outcome& outcome,
+                                       Selection& selection) {
+  const std::size_t rounds = sharing_ == Sharing::exact ? max_rounds_ : 1;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    price_at_shares();
+    input.latencies = latencies();
+    input.previous = round > 0 ? &selection : nullptr;
+    policy_.select(input, trial_);
+    if (round > 0 && same_choices(trial_, last_)) break;  // a fixed point
+    std::swap(last_, trial_);
+    WDMOE_TRY(try_out(last_, false, outcome, selection));
+    end_round(outcome);
+  }
+  return {};
+}
+
+/// Ours: each round goes from the best pair so far towards what the policy selects at its prices.
+Result<void> JointOptimiser::follow_prices(SelectionInput& input, Outcome& outcome,
+                                           Selection& selection) {
+  price_at_shares();
+  input.latencies = latencies();
+  input.previous = nullptr;
+  policy_.select(input, last_);
+  WDMOE_TRY(try_out(last_, false, outcome, selection));
+  end_round(outcome);
+  if (input.quality < 0) input.quality = policy_.quality();
+  if (input.quality < 0) input.quality = metrics_.kept_gate_mass(selection);
+  const bool small = search_.prepare(input, fixed_.size());
+  // One row needs no prices: the search looks at all that it can do.
+  const bool one = small && input.probabilities.rows == 1;
+  while (!one && outcome.rounds < max_rounds_) {
+    const Seconds before = outcome.waiting_latency;
+    WDMOE_TRY(allocate(best_loads_));
+    price_by_multipliers();
+    input.latencies = latencies();
+    input.previous = &selection;
+    policy_.select(input, last_);
+    if (same_choices(last_, selection)) break;
+    WDMOE_TRY(move_towards_last(input.quality, outcome, selection));
+    end_round(outcome);
+    if (outcome.waiting_latency >= before * (1 - kLeastGain)) break;
+  }
+  if (!small) return {};
+  last_.assign(selection.begin(), selection.end());
+  search_.run(input.quality, outcome.waiting_latency.count(), last_);
+  if (same_choices(last_, selection)) return {};
+  // At equal latency the search has found more mass to keep.
+  WDMOE_TRY(try_out(last_, true, outcome, selection));
+  end_round(outcome);
+  return {};
+}
+
+/// Goes all the way from `selection` to `last_`, or half of it, or a quarter …, whichever is best.
+/// The latency is close to convex along the way: once it rises again, the rest is worse.
+Result<void> JointOptimiser::move_towards_last(double quality, Outcome& outcome,
+                                               Selection& selection) {
+  from_.assign(selection.begin(), selection.end());
+  blend_.between(metrics_, from_, last_, quality);
+  bool better = false;
+  for (const double part : {1.0, 0.5, 0.25, 0.125, 0.0625}) {
+    blend_.write(part, trial_);
+    const auto improved = try_out(trial_, false, outcome, selection);
+    if (!improved) return tl::unexpected<Error>(improved.error());
+    if (better && !*improved) break;
+    better = better || *improved;
+  }
+  return {};
+}
+
+/// Allocates for the loads of `chosen` and keeps the pair if it beats the best, or with
+/// `also_equal` is as good.
+Result<bool> JointOptimiser::try_out(const Selection& chosen, bool also_equal, Outcome& outcome,
+                                     Selection& selection) {
+  const Span<const DeviceLoad> loads = metrics_.count_loads(chosen, fixed_.size());
+  if (loads.empty() && !chosen.empty())
+    return fail(Code::unavailable, "nobody in the cell holds a chosen expert");
+  WDMOE_TRY(allocate(loads));
+  const Seconds now = waiting(), best = outcome.waiting_latency;
+  const bool first = waiting_after_.empty();
+  if (!first && now > best) return false;
+  if (!first && now == best && !also_equal) return false;
+  outcome.waiting_latency = now;
+  selection.assign(chosen.begin(), chosen.end());
+  best_shares_.assign(shares_.devices.begin(), shares_.devices.end());
+  best_loads_.assign(loads.begin(), loads.end());
+  return true;
+}
+
+void JointOptimiser::end_round(Outcome& outcome) {
+  ++outcome.rounds;
+  waiting_after_.push_back(outcome.waiting_latency);
+}
+
+/// T of these loads; infinite if the band cannot serve them.
+double JointOptimiser::judge(Span<const DeviceLoad> loads) {
+  return allocate(loads) ? waiting().count() : std::numeric_limits<double>::infinity();
 }
 
 void JointOptimiser::set_up(const SelectionInput& gates, const Cell& cell) {
@@ -71,13 +155,17 @@ void JointOptimiser::set_up(const SelectionInput& gates, const Cell& cell) {
   problem_ = {cell.medium, cell.bandwidth, cell.noise, cell.bits_per_row, demands_};
   fixed_.assign(devices, 0.0);
   per_row_.assign(devices, 0.0);
-  airtime_.clear();
-  airtime_.reserve(devices);
-  prices_.assign(devices, Seconds(0));
+  for (std::vector<double>* air : {&air_per_row_, &air_per_choice_, &air_fixed_}) {
+    air->reserve(devices);
+  }
+  prices_.assign(devices, {});
   waiting_after_.clear();
-  waiting_after_.reserve(max_rounds_);
+  waiting_after_.reserve(max_rounds_ + 1);
   trial_.reserve(gates.probabilities.rows * gates.top_k);
   last_.reserve(trial_.capacity());
+  from_.reserve(trial_.capacity());
+  blend_.reserve(gates.probabilities.rows);
+  metrics_.look_at(gates);
   count_experts(*gates.holders);
 }
 
@@ -105,39 +193,42 @@ Latencies JointOptimiser::latencies() const {
   Latencies out;
   out.fixed_s = fixed_;
   out.per_row_s = per_row_;
-  out.airtime_s = airtime_;
+  out.airtime_s = air_per_row_;
+  out.air_per_choice_s = air_per_choice_;
+  out.air_fixed_s = air_fixed_;
   if (!compute_by_row_) out.per_choice_s = {per_choice_.data(), fixed_.size(), experts_};
   return out;
 }
 
 /// t_k of the paper at the present shares; see the header about devices without one.
-void JointOptimiser::price_at_shares(const radio::Allocation& shares) {
-  airtime_.clear();
+void JointOptimiser::price_at_shares() {
+  for (std::vector<double>* air : {&air_per_row_, &air_per_choice_, &air_fixed_}) air->clear();
   for (std::size_t device = 0; device < fixed_.size(); ++device) {
-    const radio::DeviceShare& share = shares.devices[device];
+    const radio::DeviceShare& share = shares_.devices[device];
     radio::RowTimes row = row_times(device, share.bandwidth_dl, share.bandwidth_ul);
     if (!(share.bandwidth_dl > Hertz(0))) {
       const radio::DeviceDemand& demand = demands_[device];
-      const Seconds left = shares.waiting_latency - demand.fixed - demand.compute_per_token;
+      const Seconds left = shares_.waiting_latency - demand.fixed - demand.compute_per_token;
       row.down = row.up = std::max(left, radio::alone_on_air(problem_, demand)) / 2;
     }
-    set_cost(device, row, Seconds(0));
+    set_cost(device, row);
   }
 }
 
-/// The linear model of the header, both of its sides less Σ μ_k·fixed_k, which no selection avoids.
-void JointOptimiser::price_by_multipliers(const radio::Allocation& shares) {
-  radio::row_prices(problem_, shares, prices_);
-  const Seconds summed = shares.waiting_latency;
-  Seconds unavoidable = summed;
+/// The linear model of the header.  Where rows overlap, its sum is scaled to the pipelined latency.
+void JointOptimiser::price_by_multipliers() {
+  radio::row_prices(problem_, shares_, prices_);
+  const double scale =
+      shares_.waiting_latency > Seconds(0) ? waiting() / shares_.waiting_latency : 1.0;
+  for (std::vector<double>* air : {&air_per_row_, &air_per_choice_, &air_fixed_}) air->clear();
   for (std::size_t device = 0; device < prices_.size(); ++device) {
-    if (demands_[device].tokens > 0) unavoidable -= demands_[device].tokens * prices_[device];
-  }
-  const double overlap = summed > Seconds(0) ? waiting(shares) / summed : 1.0;
-  airtime_.clear();
-  for (std::size_t device = 0; device < prices_.size(); ++device) {
-    airtime_.push_back(prices_[device].count() * overlap);
-    set_cost(device, row_times(device, cell_->bandwidth, cell_->bandwidth), unavoidable);
+    const radio::RowPrice& price = prices_[device];
+    const radio::DeviceDemand& demand = cell_->devices[device];
+    const bool loaded = demands_[device].tokens > 0;
+    air_per_row_.push_back(scale * price.link.count());
+    air_per_choice_.push_back(scale * price.multiplier * demand.compute_per_token.count());
+    air_fixed_.push_back(loaded ? scale * price.multiplier * demand.fixed.count() : 0.0);
+    set_cost(device, row_times(device, cell_->bandwidth, cell_->bandwidth));
   }
 }
 
@@ -148,16 +239,16 @@ radio::RowTimes JointOptimiser::row_times(std::size_t device, Hertz down, Hertz 
   return radio::row_times(cell_->bits_per_row, rates.down, rates.up, demand.compute_per_token);
 }
 
-void JointOptimiser::set_cost(std::size_t device, radio::RowTimes row, Seconds unavoidable) {
+void JointOptimiser::set_cost(std::size_t device, radio::RowTimes row) {
   if (!compute_by_row_) row.compute = Seconds(0);  // per_choice_ has it
-  const Seconds fixed = std::max(demands_[device].fixed - unavoidable, Seconds(0));
+  const Seconds fixed = demands_[device].fixed;
   const radio::LinearLatency cost =
       cell_->pipelined ? radio::pipelined(row, fixed) : radio::summed(row, fixed);
   fixed_[device] = cost.fixed.count();
   per_row_[device] = cost.per_row.count();
 }
 
-Result<radio::Allocation> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
+Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
   for (std::size_t device = 0; device < demands_.size(); ++device) {
     radio::DeviceDemand& demand = demands_[device];
     demand.tokens = loads[device].rows;
@@ -165,16 +256,19 @@ Result<radio::Allocation> JointOptimiser::allocate(Span<const DeviceLoad> loads)
     if (loads[device].rows == 0) continue;
     demand.compute_per_token *= loads[device].visits / static_cast<double>(loads[device].rows);
   }
-  return sharing_ == Sharing::equal ? allocator_.split_equally(problem_)
-                                    : allocator_.solve(problem_);
+  auto shares =
+      sharing_ == Sharing::equal ? allocator_.split_equally(problem_) : allocator_.solve(problem_);
+  if (!shares) return tl::unexpected<Error>(std::move(shares).error());
+  shares_ = *shares;
+  return {};
 }
 
-Seconds JointOptimiser::waiting(const radio::Allocation& shares) const {
-  if (!cell_->pipelined) return shares.waiting_latency;
+Seconds JointOptimiser::waiting() const {
+  if (!cell_->pipelined) return shares_.waiting_latency;
   Seconds latest{0};
   for (std::size_t device = 0; device < demands_.size(); ++device) {
     if (!(demands_[device].tokens > 0)) continue;
-    const radio::DeviceShare& share = shares.devices[device];
+    const radio::DeviceShare& share = shares_.devices[device];
     const radio::RowTimes row = row_times(device, share.bandwidth_dl, share.bandwidth_ul);
     latest =
         std::max(latest, radio::pipelined(row, demands_[device].fixed).at(demands_[device].tokens));

@@ -7,10 +7,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "bsd/blend.h"
 #include "bsd/moe/metrics.h"
 #include "bsd/moe/selection.h"
 #include "bsd/radio/allocate.h"
 #include "bsd/radio/latency.h"
+#include "bsd/radio/prices.h"
+#include "bsd/row_search.h"
 
 namespace wdmoe::bsd {
 
@@ -53,10 +56,15 @@ struct Outcome {
 /// loads selected; a device without load, which has no band, counts as slow as if it were given the
 /// least band in which one row is done by T.
 ///
-/// A policy that weighs airtime (minmax) is told instead what the allocator's multipliers say: with
-/// the band shared out anew, one more row on device k delays everybody by ∂T/∂q_k (radio/prices.h),
-/// and no device can be faster than with the whole band to itself:
-///     T ≈ max( Σ_k q_k·∂T/∂q_k,  max_k floor_k(q_k) )
+/// A policy that weighs airtime (minmax) is told instead what the allocator's multipliers say, the
+/// price of every row, visit and round trip once the band is shared out anew (radio/prices.h), and
+/// that no device can be faster than with the whole band to itself:
+///     T ≈ max( Σ_k price of what k does,  max_k floor_k )
+/// Rows that all follow the cheapest device make it dear, so a line search decides how far to go
+/// from the best selection towards the new one.  Small layers end with a search at true latencies
+/// (row_search.h).  The quality held to is the input's, else the policy's, else what the first
+/// round kept.
+///
 /// Ends when a round brings nothing new, at the latest after `max_rounds`.
 class JointOptimiser {
  public:
@@ -64,7 +72,7 @@ class JointOptimiser {
   JointOptimiser(SelectionPolicy& policy, Sharing sharing, std::size_t max_rounds = kRounds);
 
   /// Overwrites `selection`.  Latencies and `previous` of `gates` are not read.  Does not allocate
-  /// once it has seen a batch and a cell at least as large.
+  /// once it has seen a cell and batches as large, one of few rows (row_search.h) among them.
   /// Errors: bad_input and limit as radio::validate; unavailable if the policy chose a device that
   /// has no link, or nobody holds a chosen expert.
   Result<Outcome> decide(const SelectionInput& gates, const Cell& cell, Selection& selection);
@@ -74,13 +82,20 @@ class JointOptimiser {
  private:
   void set_up(const SelectionInput& gates, const Cell& cell);
   void count_experts(const Holders& holders);
-  void price_at_shares(const radio::Allocation& shares);
-  void price_by_multipliers(const radio::Allocation& shares);
+  Result<void> alternate(SelectionInput& input, Outcome& outcome, Selection& selection);
+  Result<void> follow_prices(SelectionInput& input, Outcome& outcome, Selection& selection);
+  Result<void> move_towards_last(double quality, Outcome& outcome, Selection& selection);
+  Result<bool> try_out(const Selection& chosen, bool also_equal, Outcome& outcome,
+                       Selection& selection);
+  void end_round(Outcome& outcome);
+  void price_at_shares();
+  void price_by_multipliers();
   radio::RowTimes row_times(std::size_t device, Hertz down, Hertz up) const;
-  void set_cost(std::size_t device, radio::RowTimes row, Seconds unavoidable);
+  void set_cost(std::size_t device, radio::RowTimes row);
   Latencies latencies() const;
-  Result<radio::Allocation> allocate(Span<const DeviceLoad> loads);
-  Seconds waiting(const radio::Allocation& shares) const;
+  double judge(Span<const DeviceLoad> loads);
+  Result<void> allocate(Span<const DeviceLoad> loads);
+  Seconds waiting() const;
 
   SelectionPolicy& policy_;
   Sharing sharing_;
@@ -91,11 +106,15 @@ class JointOptimiser {
   std::size_t experts_ = 0;
   SelectionMetrics metrics_;
   radio::Allocator allocator_;
+  radio::Allocation shares_;  // of the selection last tried
+  RowSearch search_;
   std::vector<radio::DeviceDemand> demands_;  // of the loads last allocated for
   radio::AllocationProblem problem_;
-  std::vector<double> fixed_, per_row_, per_choice_, airtime_;
-  std::vector<Seconds> prices_;
-  Selection trial_, last_;
+  std::vector<double> fixed_, per_row_, per_choice_;
+  std::vector<double> air_per_row_, air_per_choice_, air_fixed_;
+  std::vector<radio::RowPrice> prices_;
+  Selection trial_, last_, from_;
+  Blend blend_;
   std::vector<radio::DeviceShare> best_shares_;
   std::vector<DeviceLoad> best_loads_;
   std::vector<Seconds> waiting_after_;

@@ -33,7 +33,9 @@ ALLOWED = {
     "bsd/decode": (("kernels", "weights", "common", "bsd/model", "bsd/moe", "bsd/request"), ()),
     **{f"bsd/{part}": (ENGINE_PARTS, ()) for part in
        ("engine", "inbox", "sequence", "stop_matcher", "engine_host")},
-    "bsd/joint": (("common", "bsd/moe", "bsd/radio"), ()),
+    "bsd/joint": (("common", "bsd/moe", "bsd/radio", "bsd/blend", "bsd/row_search"), ()),
+    "bsd/blend": (("common", "bsd/moe"), ()),
+    "bsd/row_search": (("common", "bsd/moe"), ()),
     "bsd/json_depth": (("common",), ("nlohmann/",)),
     "bsd/layer_budgets": (("weights", "common", "bsd/json_depth"), ("nlohmann/",)),
     "bsd/request": (("common",), ()),

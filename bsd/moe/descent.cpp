@@ -143,11 +143,14 @@ bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t le
     }
   }
   if (!keeps_row) freed += loads_->to_lose_row(device);
-  plan.air = keeps_row ? 0.0 : -loads_->airtime_of(device);
+  plan.air = -loads_->air_to_lose(device, std::popcount(leaving), keeps_row);
   if (device < 64) reach &= ~device_bit(device);
   std::uint64_t candidates = reach == 0 ? 0 : problem_->ranks_within(row, reach) & ~used;
   for (std::size_t left = leaving; left != 0 && candidates != 0; left &= left - 1) {
-    if (!place(row, latency, candidates, device, plan)) break;
+    if (medium_ ? !place_cheaply(row, latency, candidates, device, gone, stay, plan)
+                : !place(row, latency, candidates, device, plan)) {
+      break;
+    }
     const Pick& arrival = plan.arrival[plan.arrivals - 1];
     gone -= static_cast<double>(arrival.probability);
     candidates &= ~bit(arrival.rank);
@@ -177,7 +180,7 @@ bool Descent::place(std::size_t row, double latency, std::uint64_t candidates, s
       bool has_row = false;
       const double done = done_with(row, device, expert, plan, has_row);
       if (!(done < earliest)) continue;
-      const double more_air = has_row ? 0.0 : loads_->airtime_of(device);
+      const double more_air = loads_->air_to_add(device, has_row);
       if (!air_fits(plan.air + more_air, latency)) continue;
       earliest = done;
       chosen = device;
@@ -190,6 +193,41 @@ bool Descent::place(std::size_t row, double latency, std::uint64_t candidates, s
     return true;
   }
   return false;
+}
+
+/// As place(), for a row that leaves the medium: among the candidates the one whose mass is worth
+/// its airtime most, and only if keeping it is cheaper per second saved than not to.
+bool Descent::place_cheaply(std::size_t row, double latency, std::uint64_t candidates,
+                            std::size_t from, double gone, std::size_t stay, Plan& plan) const {
+  const Ranked* const ranked = problem_->ranks.row(row);
+  bool found = stay + plan.arrivals == 0 ? false : true;
+  double loss = gone, saved = -plan.air, air = 0;
+  Pick best{};
+  bool chosen = false;
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const auto rank = static_cast<std::size_t>(std::countr_zero(candidates));
+    const std::uint16_t expert = ranked[rank].expert;
+    const double without = gone - static_cast<double>(ranked[rank].probability);
+    for (const std::uint16_t device : problem_->holders.of(expert)) {
+      if (device == from) continue;
+      bool has_row = false;
+      const double done = done_with(row, device, expert, plan, has_row);
+      if (!(done < latency)) continue;
+      const double more_air = loads_->air_to_add(device, has_row);
+      const double left = -plan.air - more_air;
+      if (!(left > 0)) continue;
+      if (found && !(without * saved < loss * left)) continue;
+      found = chosen = true;
+      loss = without;
+      saved = left;
+      air = more_air;
+      best = {static_cast<std::uint16_t>(rank), expert, device, ranked[rank].probability};
+    }
+  }
+  if (!chosen) return false;
+  plan.air += air;
+  plan.arrival[plan.arrivals++] = best;
+  return true;
 }
 
 /// May the medium carry `more` seconds (negative: fewer)?  As the bottleneck it must be relieved.

@@ -46,6 +46,8 @@ class Descent {
                     Plan& plan) const;
   bool place(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
              Plan& plan) const;
+  bool place_cheaply(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
+                     double gone, std::size_t stay, Plan& plan) const;
   bool air_fits(double more, double latency) const;
   double done_with(std::size_t row, std::uint16_t device, std::uint16_t expert, const Plan& plan,
                    bool& has_row) const;

@@ -121,7 +121,9 @@ double predicted_latency(const SelectionInput& input, const Selection& selection
 }
 
 double kept_gate_mass(const SelectionInput& input, const Selection& selection) {
-  return SelectionMetrics().kept_gate_mass(input, selection);
+  SelectionMetrics metrics;
+  metrics.look_at(input);
+  return metrics.kept_gate_mass(selection);
 }
 
 }  // namespace wdmoe::bsd

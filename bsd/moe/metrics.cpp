@@ -1,6 +1,7 @@
 #include "bsd/moe/metrics.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace wdmoe::bsd {
 
@@ -22,19 +23,28 @@ Span<const DeviceLoad> SelectionMetrics::count_loads(const Selection& selection,
   return loads_;
 }
 
-double SelectionMetrics::kept_gate_mass(const SelectionInput& input, const Selection& selection) {
+void SelectionMetrics::look_at(const SelectionInput& input) {
+  probabilities_ = input.probabilities;
   ranks_.build(input);
-  mass_.assign(ranks_.rows(), 0.0);
+}
+
+void SelectionMetrics::kept_by_row(const Selection& selection, std::vector<double>& kept) const {
+  kept.assign(ranks_.rows(), 0.0);
   for (const Choice& choice : selection) {
-    if (choice.row >= ranks_.rows() || choice.expert >= input.probabilities.cols) continue;
-    const float p = input.probabilities.row(choice.row)[choice.expert];
-    if (p > 0) mass_[choice.row] += static_cast<double>(std::min(p, 1.0f));
+    if (choice.row >= ranks_.rows() || choice.expert >= probabilities_.cols) continue;
+    const float p = probabilities_.row(choice.row)[choice.expert];
+    if (p > 0) kept[choice.row] += static_cast<double>(std::min(p, 1.0f));
   }
-  double total = 0;
   for (std::size_t row = 0; row < ranks_.rows(); ++row) {
-    total += ranks_.top_mass(row) > 0 ? mass_[row] / ranks_.top_mass(row) : 1.0;
+    const double top = ranks_.top_mass(row);
+    kept[row] = top > 0 ? kept[row] / top : 1.0;
   }
-  return ranks_.rows() ? total / static_cast<double>(ranks_.rows()) : 1.0;
+}
+
+double SelectionMetrics::kept_gate_mass(const Selection& selection) {
+  kept_by_row(selection, kept_);
+  if (kept_.empty()) return 1;
+  return std::accumulate(kept_.begin(), kept_.end(), 0.0) / static_cast<double>(kept_.size());
 }
 
 }  // namespace wdmoe::bsd

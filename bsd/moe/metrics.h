@@ -21,13 +21,18 @@ class SelectionMetrics {
   /// next call.  Empty if a choice has nobody to compute it, or a device beyond them.
   Span<const DeviceLoad> count_loads(const Selection& selection, std::size_t devices);
 
-  /// As the function of that name in draft.h.
-  double kept_gate_mass(const SelectionInput& input, const Selection& selection);
+  /// The layer that the two below are about; its values are read until the next call.
+  void look_at(const SelectionInput& input);
+  /// kept(j) of every row; see kept_gate_mass() in draft.h.  Resizes `kept` to [rows].
+  void kept_by_row(const Selection& selection, std::vector<double>& kept) const;
+  /// Its mean; 1 without rows.
+  double kept_gate_mass(const Selection& selection);
 
  private:
   std::vector<DeviceLoad> loads_;
+  Matrix<const float> probabilities_;
   Ranks ranks_;
-  std::vector<double> mass_;  // [rows]
+  std::vector<double> kept_;
 };
 
 }  // namespace wdmoe::bsd

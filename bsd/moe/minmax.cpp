@@ -8,6 +8,16 @@ namespace {
 
 constexpr int kRefillPasses = 8;  // random cells need 1 to 3
 
+/// Airtime freed when `row` gives up `pick` while it also goes to `device`.
+double air_without(const Draft& draft, const Loads& loads, std::size_t row, const Pick& pick,
+                   std::size_t device) {
+  bool keeps_row = pick.device == device;
+  for (const Pick& other : draft.row(row)) {
+    keeps_row = keeps_row || (other.rank != pick.rank && other.device == pick.device);
+  }
+  return loads.air_to_lose(pick.device, 1, keeps_row);
+}
+
 /// The best expert before `limit` that `row` does not use and that some holder can take without
 /// the layer taking longer than `latency`; in exchange for `instead`, if given.
 bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, std::size_t row,
@@ -20,7 +30,8 @@ bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, s
       const bool has_row = draft.visits(row, device);
       double more = loads.to_add(device, ranked.expert, has_row);
       if (instead && instead->device == device) more -= loads.per_choice(device, instead->expert);
-      const double air = has_row ? 0.0 : loads.airtime_of(device);
+      double air = loads.air_to_add(device, has_row);
+      if (instead) air -= air_without(draft, loads, row, *instead, device);
       if (loads.busy(device) + more > latency || loads.airtime() + air > latency) continue;
       found = {static_cast<std::uint16_t>(rank), ranked.expert, device, ranked.probability};
       return true;

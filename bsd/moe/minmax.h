@@ -30,6 +30,7 @@ class MinMaxPolicy final : public SelectionPolicy {
 
   std::string_view name() const override { return "minmax"; }
   bool weighs_airtime() const override { return true; }
+  double quality() const override { return quality_; }
   void select(const SelectionInput& input, Selection& selection) override;
 
  private:

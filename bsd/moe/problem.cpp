@@ -137,6 +137,8 @@ void Loads::reset(const SelectionInput& input) {
   copy_costs(latencies.fixed_s, devices, fixed_);
   copy_costs(latencies.per_row_s, devices, per_row_);
   copy_costs(latencies.airtime_s, devices, airtime_of_);
+  copy_costs(latencies.air_per_choice_s, devices, air_per_choice_);
+  copy_costs(latencies.air_fixed_s, devices, air_fixed_);
   experts_ = input.holders->size();
   const Matrix<const double>& choice = latencies.per_choice_s;
   per_choice_.assign(choice.rows == 0 ? 0 : devices * experts_, 0.0);

@@ -3,6 +3,7 @@
 // the gate's order (Ranks), what devices cost and carry (Loads), and both together (Problem).
 // Buffers are kept between calls, so that a policy does not allocate on the token's path.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -96,21 +97,33 @@ class Loads {
     return per_row_[device] + (rows_[device] == 1 ? fixed_[device] : 0.0);
   }
   bool has_medium() const { return has_medium_; }
-  double airtime_of(std::size_t device) const { return airtime_of_[device]; }
+  /// How much longer the medium is busy with one more choice; `has_row`: the row goes there anyway.
+  double air_to_add(std::size_t device, bool has_row) const {
+    double seconds = air_per_choice_[device];
+    if (!has_row) seconds += airtime_of_[device] + (rows_[device] == 0 ? air_fixed_[device] : 0.0);
+    return seconds;
+  }
+  /// What the medium saves when so many choices of one row leave `device`.
+  double air_to_lose(std::size_t device, double choices, bool keeps_row) const {
+    double seconds = air_per_choice_[device] * choices;
+    if (!keeps_row) {
+      seconds += airtime_of_[device] + (rows_[device] == 1 ? air_fixed_[device] : 0.0);
+    }
+    return seconds;
+  }
   /// fixed + per_row + mean of per_choice over the experts held: t_k of [wdmoe] for one row.
   double seconds_of_one(std::size_t device, const Holders& holders) const;
 
   void add(std::size_t device, std::size_t expert, bool has_row) {
     busy_[device] += to_add(device, expert, has_row);
-    if (has_row) return;
-    ++rows_[device];
-    airtime_ += airtime_of_[device];
+    airtime_ += air_to_add(device, has_row);
+    rows_[device] += has_row ? 0 : 1;
   }
   void remove(std::size_t device, std::size_t expert, bool keeps_row) {
     busy_[device] -= per_choice(device, expert);
+    airtime_ = std::max(0.0, airtime_ - air_to_lose(device, 1, keeps_row));
     if (keeps_row) return;
     busy_[device] -= per_row_[device];
-    airtime_ = airtime_ > airtime_of_[device] ? airtime_ - airtime_of_[device] : 0.0;
     if (--rows_[device] == 0) busy_[device] = 0;  // exactly: no rounding is left behind
   }
 
@@ -129,9 +142,10 @@ class Loads {
  private:
   std::size_t experts_ = 0;
   bool priced_ = false, has_medium_ = false;
-  std::vector<double> fixed_, per_row_, airtime_of_, per_choice_;  // clean copies
-  std::vector<double> busy_;                                       // [devices]
-  std::vector<std::uint32_t> rows_;                                // [devices] distinct rows
+  std::vector<double> fixed_, per_row_, per_choice_;             // clean copies
+  std::vector<double> airtime_of_, air_per_choice_, air_fixed_;  // likewise
+  std::vector<double> busy_;                                     // [devices]
+  std::vector<std::uint32_t> rows_;                              // [devices] distinct rows
   double airtime_ = 0;
 };
 

@@ -36,8 +36,10 @@ using Holders = std::vector<std::vector<std::uint16_t>>;
 /// device k: a row that wants several experts of one device travels once.
 ///     busy(k) = fixed(k) + per_row(k) * rows(k) + sum of per_choice(k, expert) over its choices,
 ///               0 for a device without rows
-///     T       = max( sum_k airtime(k) * rows(k),  max_k busy(k) )
-/// With fixed = 0, no airtime and one expert a device this is q_k * t_k and t^i of [wdmoe].
+///     air     = sum over devices with rows of
+///               air_fixed(k) + airtime(k) * rows(k) + air_per_choice(k) * choices(k)
+///     T       = max( air,  max_k busy(k) )
+/// With fixed = 0, no air and one expert a device this is q_k * t_k and t^i of [wdmoe].
 /// Values that are negative or no numbers count as 0, larger ones as kForever; a device beyond the
 /// spans counts as slow as the slowest within.  Everything empty: latency is unknown (all 0).
 struct Latencies {
@@ -45,6 +47,8 @@ struct Latencies {
   Span<const double> per_row_s;       ///< [devices] downlink, uplink (and compute) of one row
   Matrix<const double> per_choice_s;  ///< optional [devices, experts], e.g. compute per expert
   Span<const double> airtime_s;       ///< optional [devices]: what one row takes of a shared medium
+  Span<const double> air_per_choice_s;  ///< optional [devices], beside airtime_s
+  Span<const double> air_fixed_s;       ///< optional [devices], beside airtime_s
 };
 constexpr double kForever = 1e6;  ///< s; keeps sums of latencies finite
 
@@ -69,6 +73,8 @@ class SelectionPolicy {
   virtual std::string_view name() const = 0;
   /// True: weighs Latencies::airtime_s, and so can be told what a row takes from all the others.
   virtual bool weighs_airtime() const { return false; }
+  /// Mean kept gate mass that it holds to where the input sets none; negative: no such setting.
+  virtual double quality() const { return -1; }
   /// Overwrites `selection`; does not allocate once it has seen a batch at least as large.
   virtual void select(const SelectionInput& input, Selection& selection) = 0;
 };

@@ -82,7 +82,7 @@ Seconds alone_on_air(const AllocationProblem& problem, const DeviceDemand& devic
   return problem.bits_per_token / rates.down + problem.bits_per_token / rates.up;
 }
 
-void row_prices(const AllocationProblem& problem, const Allocation& solved, Span<Seconds> prices) {
+void row_prices(const AllocationProblem& problem, const Allocation& solved, Span<RowPrice> prices) {
   WDMOE_CHECK(prices.size() == problem.devices.size());
   WDMOE_CHECK(solved.devices.size() == problem.devices.size());
   double all = 0, loaded = 0;
@@ -92,30 +92,28 @@ void row_prices(const AllocationProblem& problem, const Allocation& solved, Span
     const BandPrices slope = slopes(problem, problem.devices[device], solved.devices[device]);
     const double worth = band_per_second(problem.medium, slope);
     all += worth;
-    price.up +=
-        worth * slope.up;  // μ_k·|∂t_k/∂B_ul|, which the devices agree on; see certificate.h
+    price.up += worth * slope.up;  // μ_k·|∂t_k/∂B_ul|, which the devices agree on
     loaded += 1;
-    prices[device] = Seconds(worth);
+    prices[device].multiplier = worth;
   }
   if (all > 0) price.down = 1 / all;
   const bool separate = problem.medium == Medium::fdma_separate;
   price.up = separate && all > 0 ? price.up / (all * loaded) : price.down;
   for (std::size_t device = 0; device < prices.size(); ++device) {
     const DeviceDemand& demand = problem.devices[device];
-    const double waiting = solved.waiting_latency.count();
+    RowPrice& out = prices[device];
     if (demand.tokens > 0) {
-      const double share = prices[device].count() / all;  // μ_k
-      const double busy = (solved.devices[device].latency - demand.fixed).count();
-      prices[device] = Seconds(share * busy / demand.tokens);
+      out.multiplier /= all;
+      const Seconds spent = solved.devices[device].latency - demand.fixed;
+      out.link = out.multiplier * (spent / demand.tokens - demand.compute_per_token);
       continue;
     }
-    const double alone = alone_on_air(problem, demand).count();
-    if (!(all > 0) || std::isinf(alone)) {
-      prices[device] = Seconds(std::isinf(alone) ? alone : 0.0);
-      continue;
-    }
-    const double left = waiting - (demand.fixed + demand.compute_per_token).count();
-    prices[device] = Seconds(entry_price(problem, demand, price, std::max(left, 2 * alone)));
+    const Seconds alone = alone_on_air(problem, demand);
+    out = {std::isinf(alone.count()) ? alone : Seconds(0), 0};
+    if (!(all > 0) || std::isinf(alone.count())) continue;
+    const Seconds time = std::max(solved.waiting_latency - demand.fixed, 2 * alone);
+    out.link = Seconds(entry_price(problem, demand, price, time.count()));
+    out.multiplier = out.link / time;
   }
 }
 

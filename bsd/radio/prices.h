@@ -6,17 +6,23 @@
 
 namespace wdmoe::radio {
 
-/// For every device, by how much the waiting latency T of `solved` (an Allocator::solve of
-/// `problem`) grows with one more row there, to first order and with the band shared out anew.
-///
-/// With μ_k the multiplier of "device k finishes by T" and λ of the band (certificate.h), Σ μ_k =
-/// 1:
-///     loaded:  ∂T/∂q_k = μ_k·t_k,   so that  Σ_k (μ_k·fixed_k + q_k·∂T/∂q_k) = T
-///     idle:    λ · (the least band in which one row is done by T): the price of entry
-/// An idle device that cannot be done by T is priced as if its row took about half of the band; one
-/// without a link is infinitely dear.  `prices` has one entry per device, in seconds.
-/// All idle, nothing solved: 0 for every device with a link.
-void row_prices(const AllocationProblem& problem, const Allocation& solved, Span<Seconds> prices);
+/// What delays everybody when a device does more, the band shared out anew: to first order,
+/// ΔT = link·Δrows + multiplier·Δ(seconds of compute or round trip).
+struct RowPrice {
+  Seconds link{0};        ///< of sending one more row there and back
+  double multiplier = 0;  ///< of a second during which the device neither sends nor receives
+};
+
+/// Prices at the optimum `solved` (an Allocator::solve of `problem`), one for every device.
+/// With μ_k the multiplier of "device k finishes by T", Σ μ_k = 1, and λ that of the band
+/// (certificate.h):
+///     loaded:  link = μ_k·(L/R_dl + L/R_ul),  multiplier = μ_k,  so that
+///              Σ_k (q_k·link_k + μ_k·(fixed_k + q_k·compute_k)) = T
+///     idle:    link = λ · (the least band that carries one row in τ = T - fixed_k), the price of
+///              entry, and multiplier = link/τ
+/// An idle device that cannot be done by T is priced as if its row took half of the band; one
+/// without a link is infinitely dear.  An all idle cell has band to give away: 0.
+void row_prices(const AllocationProblem& problem, const Allocation& solved, Span<RowPrice> prices);
 
 /// d + u: the time of one row's transfers if `device` had the whole band; infinite without a link.
 /// On shared airtime the two take turns at the full rate.

@@ -3,6 +3,7 @@
 #include "bsd/joint.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -115,13 +116,14 @@ TEST_CASE("joint: latency never rises, and is what selection and shares say, in 
 TEST_CASE("joint: does not allocate memory for what is no larger than it has seen") {
   std::mt19937 random(7);
   CellShape shape{64, 8, 8, 2};
+  constexpr std::array<std::size_t, 3> kWarmUp{64, RowSearch::kMostRows, 2};  // each its own way
   for (const bool replicas : {false, true}) {
     shape.replicas = replicas;
     std::vector<std::unique_ptr<JointCell>> cells;
-    for (int i = 0; i < 12; ++i) {
-      shape.rows = i == 0 ? 64 : 1 + random() % 64;
+    for (std::size_t i = 0; i < 16; ++i) {
+      shape.rows = i < 3 ? kWarmUp[i] : 1 + random() % 64;
       cells.push_back(std::make_unique<JointCell>(shape, random));
-      cells.back()->cell.pipelined = i % 3 == 1;
+      cells.back()->cell.pipelined = i % 4 == 3;
       cells.back()->gates.holders = cells[0]->gates.holders;
     }
     for (const PolicyEntry& entry : policies()) {
@@ -129,7 +131,9 @@ TEST_CASE("joint: does not allocate memory for what is no larger than it has see
       const auto policy = make_policy(entry.name).value();
       JointOptimiser joint(*policy, Sharing::exact);
       Selection selection;
-      REQUIRE(joint.decide(cells[0]->input(0.8), cells[0]->cell, selection).has_value());
+      for (std::size_t i = 0; i < kWarmUp.size(); ++i) {
+        REQUIRE(joint.decide(cells[i]->input(0.8), cells[i]->cell, selection).has_value());
+      }
       const std::size_t before = allocations;
       bool decided = true;
       for (const auto& owned : cells) {

@@ -23,7 +23,7 @@ struct RandomCell {
   CellShape shape;
   std::vector<float> probabilities;
   Holders holders;
-  std::vector<double> fixed, per_row, per_choice, airtime;
+  std::vector<double> fixed, per_row, per_choice, airtime, air_per_choice, air_fixed;
 
   RandomCell(const CellShape& cell, std::mt19937& random) : shape(cell) {
     std::normal_distribution<double> normal;
@@ -50,6 +50,12 @@ struct RandomCell {
       if (shape.fixed) fixed.push_back(2e-3 * std::exp(0.5 * normal(random)));
       if (shape.airtime) airtime.push_back(per_row.back() * 0.6 * uniform(random));
     }
+    if (shape.airtime && random() % 2) {  // a medium with all its costs
+      for (std::size_t device = 0; device < shape.devices; ++device) {
+        air_per_choice.push_back(2e-4 * uniform(random));
+        air_fixed.push_back(5e-4 * uniform(random));
+      }
+    }
     if (!shape.per_choice) return;
     for (std::size_t i = 0; i < shape.devices * shape.experts; ++i) {
       per_choice.push_back(5e-4 * uniform(random));
@@ -64,6 +70,8 @@ struct RandomCell {
     in.latencies.fixed_s = {fixed.data(), fixed.size()};
     in.latencies.per_row_s = {per_row.data(), per_row.size()};
     in.latencies.airtime_s = {airtime.data(), airtime.size()};
+    in.latencies.air_per_choice_s = {air_per_choice.data(), air_per_choice.size()};
+    in.latencies.air_fixed_s = {air_fixed.data(), air_fixed.size()};
     if (!per_choice.empty()) {
       in.latencies.per_choice_s = {per_choice.data(), shape.devices, shape.experts};
     }
