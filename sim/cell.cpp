@@ -17,6 +17,7 @@ Cell::Cell(const Scenario& scenario, std::uint64_t seed)
       round_trip_(scenario.cell.round_trip_s),
       work_(scenario.work_per_visit()),
       one_channel_(scenario.cell.medium_kind() == radio::Medium::airtime),
+      deepest_fade_(radio::ratio_from(Decibels(channel_.deepest_fade_db))),
       devices_(scenario.devices_for(seed)),
       fading_(random_stream(seed, Stream::fading)),
       jitter_(random_stream(seed, Stream::jitter)),
@@ -83,7 +84,7 @@ void Cell::refresh(std::size_t device) {
   const DeviceSpec& spec = devices_[device];
   const double path = radio::path_gain(carrier_, Metres(distance_m(device)));
   const auto gain = [&](std::complex<double> scattered) {
-    return path * std::norm(direct_ + scattered_ * scattered);
+    return path * std::max(std::norm(direct_ + scattered_ * scattered), deepest_fade_);
   };
   const Fade& fade = fades_[device];
   double slowdown = 1;

@@ -15,6 +15,8 @@ namespace wdmoe::sim {
 /// Gain of device k, each way: path_gain(distance) · |h|², with E|h|² = 1 and
 ///     h = sqrt(K/(K+1)) + sqrt(1/(K+1))·s,   s complex normal,    K = 0 for Rayleigh
 ///     s(t + Δ) = ρ·s(t) + sqrt(1 - ρ²)·n,    ρ = exp(-Δ/coherence)     (Gauss-Markov)
+/// Under Rayleigh fading 1/rate has no finite mean: rare fades, frozen for a whole exchange, would
+/// rule every average.  Real links ride them out, so |h|² counts as deepest_fade_db at least.
 /// Directions fade apart in FDMA (two bands) and alike in the airtime model (one channel).
 /// Compute time of device k: L_comp / C_k · j, j log-normal of mean 1 and the scenario's
 /// coefficient of variation, drawn anew for each exchange.
@@ -49,6 +51,7 @@ class Cell {
   bool one_channel_;   // both directions fade alike
   double direct_ = 0;  // amplitude of the direct path; the scattered one's is scattered_
   double scattered_ = 0;
+  double deepest_fade_;  // least |h|²
   std::vector<DeviceSpec> devices_;
   std::vector<Place> places_;
   std::vector<Fade> fades_;

@@ -46,7 +46,8 @@ std::string point_text(double x, const Estimate& y, double unit) {
 
 std::string head_of(const std::string& title) {
   return "set title " + quoted(title) + " noenhanced\n" +
-         "set grid back linecolor rgb '#dddddd'\nset border linecolor rgb '#444444'\n"
+         "set grid back linetype 1 linewidth 0.5 linecolor rgb '#dddddd'\nset border linecolor rgb "
+         "'#444444'\n"
          "set key noenhanced\nset tics nomirror\n";
 }
 
@@ -59,7 +60,7 @@ std::string in_both_formats(const std::string& name, const std::string& plot) {
 }
 
 /// A look per curve: colour by policy, dashes for the equal split.
-std::string look_of(const Variant& variant, std::size_t repeat) {
+std::string look_of(const Variant& variant) {
   struct Colour {
     const char* policy;
     const char* rgb;
@@ -75,7 +76,7 @@ std::string look_of(const Variant& variant, std::size_t repeat) {
     mark = index + 4;
   }
   return fmt::format("linecolor rgb '{}' dashtype {} pointtype {} pointsize 0.8 linewidth {}", rgb,
-                     variant.sharing == bsd::Sharing::equal ? 2 : 1, mark + repeat,
+                     variant.sharing == bsd::Sharing::equal ? 2 : 1, mark,
                      variant.policy == "minmax" ? 2 : 1.3);
 }
 
@@ -89,11 +90,9 @@ std::string plot_of(const std::vector<Curve>& curves, X x, Y y, double unit) {
     for (const Summary* point : curves[index].points)
       blocks += point_text(x(*point), y(*point), unit);
     blocks += "EOD\n";
-    const std::string look = look_of(curves[index].points.front()->variant, 0);
-    plot += fmt::format(
-        "{}{} using 1:2 with linespoints {} title {}, {} using 1:2:3:4 with yerrorbars {} "
-        "notitle",
-        index == 0 ? "" : ", ", block, look, quoted(curves[index].title), block, look);
+    const std::string look = look_of(curves[index].points.front()->variant);
+    plot += fmt::format("{}{} using 1:2:3:4 with yerrorlines {} title {}", index == 0 ? "" : ", ",
+                        block, look, quoted(curves[index].title));
   }
   return blocks + "\x01" + plot + "\n";  // the mark parts data from what is drawn twice
 }
@@ -161,7 +160,7 @@ Figure bars(const Scenario& scenario, Span<const Summary> summaries) {
                                "]\nset ylabel 'waiting latency [ms per layer]'\n" + block + "EOD\n";
   const std::string plot =
       "plot $bars using 1:2:5:xtic(4) with boxes linecolor rgb variable, "
-      "$bars using 1:2:3 with yerrorbars linecolor rgb '#333333' pointtype 0\n";
+      "$bars using 1:2:3 with yerrorbars linecolor rgb '#333333' pointtype 7 pointsize 0.2\n";
   return {"latency", settings + in_both_formats("latency", plot)};
 }
 

@@ -48,6 +48,7 @@ struct Keys {
     v("channel.fading", s.channel.fading, one_of({"none", "rayleigh", "rician"}), "small scale");
     v("channel.rician_k_db", s.channel.rician_k_db, between(-30, 60), "direct over scattered");
     v("channel.coherence_s", s.channel.coherence_s, between(1e-6, 1e6), "fading's 1/e time");
+    v("channel.deepest_fade_db", s.channel.deepest_fade_db, between(-200, 0), "floor of fading");
     v("mobility.model", s.mobility.model, one_of({"none", "random_waypoint"}), "who walks");
     v("mobility.speed_m_per_s", s.mobility.speed_m_per_s, between(0, 1e3), "of every device");
     v("mobility.radius_m", s.mobility.radius_m, between(1, 1e5), "of the disc they stay in");

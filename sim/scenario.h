@@ -39,6 +39,7 @@ struct ChannelSpec {
   std::string fading = "rayleigh";  ///< none, rayleigh or rician
   double rician_k_db = 6;           ///< power of the direct path over that of the scattered ones
   double coherence_s = 0.1;         ///< after this long, fading correlates with itself by 1/e
+  double deepest_fade_db = -30;     ///< power below its mean; deeper fades count as this deep
 };
 
 struct MobilitySpec {

@@ -17,7 +17,8 @@ namespace wdmoe::sim {
 /// One way to serve the cell.
 struct Variant {
   std::string policy;
-  std::string knob;  ///< "quality", "beta", "theta", or empty: the policy has none, or its default holds
+  std::string
+      knob;  ///< "quality", "beta", "theta", or empty: the policy has none, or its default holds
   double value = -1;
   bsd::Sharing sharing = bsd::Sharing::equal;
 

@@ -80,6 +80,11 @@ TEST_CASE("cell: Rayleigh fading has mean power 1 and an exponential distributio
   CHECK(distance_to(rician, [](double power) { return 1 - std::exp(-power); }) > bound);
 }
 
+TEST_CASE("cell: no fade is deeper than the deepest") {
+  const auto draws = powers("[channel]\ndeepest_fade_db = -10", Seconds(1), 5000);
+  CHECK(*std::min_element(draws.begin(), draws.end()) == doctest::Approx(0.1).epsilon(1e-12));
+}
+
 TEST_CASE("cell: Rician fading has mean power 1 and the variance of its K") {
   constexpr std::size_t kDraws = 20000;
   const auto draws = powers("[channel]\nfading = \"rician\"\nrician_k_db = 6", Seconds(1), kDraws);
