@@ -72,7 +72,7 @@ bool Descent::step(std::size_t busiest, double latency, double least_mass) {
 /// priced again when it comes to the front, and goes back if it has become dearer than the next.
 bool Descent::cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best) {
   const std::size_t most_looks = kLooksPerChoice * draft_->rows() * draft_->top_k();
-  if (!queue.is_ordered()) order(queue, latency, best);
+  if (!queue.is_ordered()) order(queue);
   while (!queue.empty() && looks_ < most_looks) {
     const Visit visit = queue.front();
     ++looks_;
@@ -86,16 +86,34 @@ bool Descent::cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& ro
   return false;
 }
 
-/// Prices every visit of a list and makes it a heap: its device is the bottleneck for the first
-/// time.
-void Descent::order(VisitQueue& queue, double latency, Plan& scratch) {
-  for (Visit& visit : queue.visits()) {
-    ++looks_;
-    visit.price = plan_exit(visit.row, visit.device, latency, scratch)
-                      ? static_cast<float>(scratch.loss / scratch.saved)
-                      : std::numeric_limits<float>::max();
-  }
+/// Makes a list a heap: its bottleneck is one for the first time.  Prices are bounds from below,
+/// for cheapest_exit() to correct where they come to the front; most never do.
+void Descent::order(VisitQueue& queue) {
+  for (Visit& visit : queue.visits()) visit.price = least_price(visit.row, visit.device);
   queue.order();
+}
+
+/// No exit of `row` from `device` costs less: at best the most probable unused expert stands in.
+float Descent::least_price(std::uint32_t row, std::uint16_t device) const {
+  constexpr float kUnknown = std::numeric_limits<float>::lowest();
+  const Pick* leaving = nullptr;
+  for (const Pick& pick : draft_->row(row)) {
+    if (pick.device != device) continue;
+    if (leaving != nullptr) return kUnknown;  // of several it may be any
+    leaving = &pick;
+  }
+  if (leaving == nullptr) return kUnknown;
+  const auto unused = static_cast<std::size_t>(std::countr_one(used_[row]));
+  const Ranked* const ranked = problem_->ranks.row(row);
+  const float stands_in = unused < problem_->ranks.width() ? ranked[unused].probability : 0.0f;
+  const double loss = static_cast<double>(leaving->probability - stands_in);
+  const double saved =
+      medium_ ? loads_->air_to_lose(device, 1, false)
+              : loads_->per_choice(device, leaving->expert) + loads_->to_lose_row(device);
+  const double top = problem_->ranks.top_mass(row);
+  if (!(loss > 0 && saved > 0 && top > 0)) return kUnknown;
+  constexpr double kBelow = 1 - 1e-6;  // under what plan_exit() rounds to
+  return static_cast<float>(kBelow * loss / top / saved);
 }
 
 /// The cheapest way for `row` to relieve the bottleneck at `device`; false: there is none.  All its

@@ -40,7 +40,8 @@ class Descent {
   void set_up(const Problem& problem, Draft& draft, Loads& loads);
   bool step(std::size_t busiest, double latency, double least_mass);
   bool cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best);
-  void order(VisitQueue& queue, double latency, Plan& scratch);
+  void order(VisitQueue& queue);
+  float least_price(std::uint32_t row, std::uint16_t device) const;
   bool plan_exit(std::size_t row, std::size_t device, double latency, Plan& best);
   bool plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving, double latency,
                     Plan& plan) const;

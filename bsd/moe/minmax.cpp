@@ -40,10 +40,11 @@ bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, s
   return false;
 }
 
-/// Unused ranks of `row` at devices that have room or that it visits anyway: all that may fit.
-std::uint64_t candidates_of(const Problem& problem, const Draft& draft, const Loads& loads,
-                            std::size_t row, double latency) {
-  std::uint64_t reach = loads.with_room(latency, true), used = 0;
+/// Unused ranks of `row` at devices that have room (`reach`) or that it visits anyway: all that may
+/// fit.
+std::uint64_t candidates_of(const Problem& problem, const Draft& draft, std::size_t row,
+                            std::uint64_t reach) {
+  std::uint64_t used = 0;
   for (const Pick& pick : draft.row(row)) {
     reach |= device_bit(pick.device);
     used |= bit(pick.rank);
@@ -112,22 +113,25 @@ void MinMaxPolicy::consider(const Draft& candidate, double quality, double& best
 /// Gives mass back where it costs no latency: adds and upgrades choices on devices that are done
 /// before `latency` anyway.  An upgrade may free room for a row before it, hence several passes.
 void MinMaxPolicy::refill(double latency) {
+  std::uint64_t room = loads_.with_room(latency, true);
   for (int pass = 0; pass < kRefillPasses; ++pass) {
     bool changed = false;
     for (std::size_t row = 0; row < draft_.rows(); ++row) {
-      changed = refill_row(row, latency) || changed;
+      if (!refill_row(row, latency, room)) continue;
+      changed = true;
+      room = loads_.with_room(latency, true);
     }
     if (!changed) return;
   }
 }
 
-bool MinMaxPolicy::refill_row(std::size_t row, double latency) {
+bool MinMaxPolicy::refill_row(std::size_t row, double latency, std::uint64_t room) {
   const std::size_t top_k = std::min(draft_.top_k(), problem_.ranks.width());
   const auto is_full = [&] { return draft_.row(row).size() == top_k; };
   if (is_full() && draft_.row(row)[top_k - 1].rank + 1u == top_k) return false;  // the gate's own
   bool changed = false;
   Pick found{};
-  std::uint64_t candidates = candidates_of(problem_, draft_, loads_, row, latency);
+  std::uint64_t candidates = candidates_of(problem_, draft_, row, room);
   for (std::size_t slot = draft_.row(row).size(); slot-- > 0 && candidates != 0;) {
     const Pick pick = draft_.row(row)[slot];
     if (!find_room(problem_, draft_, loads_, row, latency, &pick, candidates, found)) continue;
@@ -135,14 +139,16 @@ bool MinMaxPolicy::refill_row(std::size_t row, double latency) {
     loads_.remove(pick.device, pick.expert, draft_.visits(row, pick.device));
     loads_.add(found.device, found.expert, draft_.visits(row, found.device));
     draft_.insert(row, found);
-    candidates = candidates_of(problem_, draft_, loads_, row, latency);
+    room = loads_.with_room(latency, true);
+    candidates = candidates_of(problem_, draft_, row, room);
     changed = true;
   }
   while (!is_full() &&
          find_room(problem_, draft_, loads_, row, latency, nullptr, candidates, found)) {
     loads_.add(found.device, found.expert, draft_.visits(row, found.device));
     draft_.insert(row, found);
-    candidates = candidates_of(problem_, draft_, loads_, row, latency);
+    room = loads_.with_room(latency, true);
+    candidates = candidates_of(problem_, draft_, row, room);
     changed = true;
   }
   return changed;

@@ -38,7 +38,7 @@ class MinMaxPolicy final : public SelectionPolicy {
   bool meets(const Draft& draft, double quality) const;
   void consider(const Draft& candidate, double quality, double& best);
   void refill(double latency);
-  bool refill_row(std::size_t row, double latency);
+  bool refill_row(std::size_t row, double latency, std::uint64_t room);
 
   double quality_;
   Problem problem_;
