@@ -13,6 +13,7 @@
 #include "agent/store.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "kernels/ops.h"
 #include "kernels/thread_pool.h"
 #include "weights/shard.h"
 #include "wire/keys.h"
@@ -92,7 +93,9 @@ void run(Daemon& daemon, int argc, char** argv) {
   require(server.open().map([] { return 0; }));
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
-  log::info("started", {{"agent", summary}, {"threads", pool.threads()}});
+  log::info(
+      "started",
+      {{"agent", summary}, {"threads", pool.threads()}, {"kernels", kernels::instruction_set()}});
   daemon.ready(summary);
   ServerHooks hooks;
   hooks.watchdog = daemon.watchdog_interval();

@@ -2,9 +2,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/machine_probe.cpp"
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include "kernels/targets.h"
+// targets.h must come before Highway, foreach_target before the rest
 #include <hwy/foreach_target.h>
-// foreach_target must come first
+// foreach_target re-includes this file for each target
 #include "kernels/machine_probe.h"
 #include "kernels/simd-inl.h"
 

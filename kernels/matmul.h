@@ -26,6 +26,10 @@ constexpr std::size_t kBlockFloats = kBlockRows * kBlockColumns;
 void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
                     float* panel, float* c, const std::byte* next = nullptr);
 
+/// True where products with bf16 weights round x to bf16 first, because this machine multiplies
+/// bf16 pairs itself (AVX-512-BF16; as llama.cpp and PyTorch do with bf16 weights).
+bool rounds_bf16_rows();
+
 /// o[row] += Σ_t p[row, t] · v[t] for t < p.cols <= kPanelDepth.  o.cols == v.cols; o's stride is a
 /// multiple of kBlockColumns and the columns up to it may be overwritten.
 void accumulate(Matrix<const float> p, Matrix<const float> v, float* panel, Matrix<float> o);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "common/span.h"
 #include "common/tensor.h"
@@ -17,6 +18,8 @@ namespace wdmoe::kernels {
 /// Bits: the same for any number of threads.  Not for any number of rows: the two paths, and row
 /// counts within the matrix-vector path, add in different orders, so a row computed alone may
 /// differ from the same row among 512 in its last bits.
+/// Where the processor multiplies bf16 pairs itself (rounds_bf16_rows() in matmul.h), bf16 weights
+/// meet x rounded to bf16, as in llama.cpp and PyTorch; all other products are exact before sums.
 void linear(ThreadPool& pool, Tensor weight, Matrix<const float> x, Matrix<float> y);
 
 /// As linear(), but y += x · weightᵀ (residual connections).
@@ -66,7 +69,8 @@ struct AttentionJob {
 void attend(ThreadPool& pool, const AttentionShape& shape, Span<const AttentionJob> jobs,
             Matrix<const float> q, Matrix<float> out);
 
-/// Name of the instruction set the kernels chose on this machine ("AVX2", "AVX3_ZEN4", "NEON" …).
-const char* instruction_set();
+/// Name of the instruction set the kernels chose on this machine ("AVX2", "AVX3", "NEON" …), with
+/// "+bf16" where products with bf16 weights use a bf16 dot product.
+std::string instruction_set();
 
 }  // namespace wdmoe::kernels

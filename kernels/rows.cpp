@@ -6,14 +6,16 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/rows.cpp"
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include "kernels/targets.h"
+// targets.h must come before Highway, foreach_target before the rest
 #include <hwy/foreach_target.h>
-// foreach_target must come first
+// foreach_target re-includes this file for each target
 #include <cmath>
 #include <limits>
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include "kernels/matmul.h"
 #include "kernels/ops.h"
 #include "kernels/rows.h"
 #include "kernels/simd-inl.h"
@@ -322,8 +324,8 @@ void add_scaled(float a, Matrix<const float> x, Matrix<float> y) {
   for (std::size_t row = 0; row < x.rows; ++row) add_scaled_row(a, x.row(row), y.row(row), x.cols);
 }
 
-const char* instruction_set() {
-  return HWY_DYNAMIC_DISPATCH(target_name)();
+std::string instruction_set() {
+  return std::string(HWY_DYNAMIC_DISPATCH(target_name)()) + (rounds_bf16_rows() ? "+bf16" : "");
 }
 
 }  // namespace wdmoe::kernels

@@ -23,6 +23,9 @@ namespace wdmoe::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
+using PairTag = hn::Rebind<std::uint32_t, FloatTag>;  ///< a lane: two bf16, the first one low
+using Floats = hn::Vec<FloatTag>;
+using Pairs = hn::Vec<PairTag>;
 
 // Where the instruction set converts halves itself; Highway's own substitutes do not round to
 // nearest even or keep infinities, so elsewhere we do it with integers.
@@ -93,8 +96,23 @@ struct F32 {
   }
 };
 
-struct BF16 {
+/// One 16-bit element at a time, by the scalar conversions of common/tensor.h.
+template <float (*kWiden)(std::uint16_t), std::uint16_t (*kRound)(float)>
+struct HalfElement {
   static constexpr std::size_t kBytes = 2;
+  static HWY_INLINE std::uint16_t load_bits(const std::byte* at) {
+    std::uint16_t bits;
+    std::memcpy(&bits, at, sizeof bits);
+    return bits;
+  }
+  static HWY_INLINE float load_one(const std::byte* at) { return kWiden(load_bits(at)); }
+  static HWY_INLINE void store_one(float value, std::byte* at) {
+    const std::uint16_t bits = kRound(value);
+    std::memcpy(at, &bits, sizeof bits);
+  }
+};
+
+struct BF16 : HalfElement<float_from_bf16, bf16_from_float> {
   template <class D>
   static HWY_INLINE hn::Vec<D> load(D d, const std::byte* at) {
     return hn::BitCast(d, hn::ShiftLeft<16>(load_u16(d, at)));
@@ -110,19 +128,9 @@ struct BF16 {
     const auto is_number = hn::RebindMask(du, hn::Eq(v, v));
     store_u16(hn::IfThenElse(is_number, rounded, quiet), d, at);
   }
-  static HWY_INLINE float load_one(const std::byte* at) {
-    std::uint16_t bits;
-    std::memcpy(&bits, at, sizeof bits);
-    return float_from_bf16(bits);
-  }
-  static HWY_INLINE void store_one(float value, std::byte* at) {
-    const std::uint16_t bits = bf16_from_float(value);
-    std::memcpy(at, &bits, sizeof bits);
-  }
 };
 
-struct F16 {
-  static constexpr std::size_t kBytes = 2;
+struct F16 : HalfElement<float_from_f16, f16_from_float> {
   template <class D>
   static HWY_INLINE hn::Vec<D> load(D d, const std::byte* at) {
 #if WDMOE_NATIVE_F16
@@ -171,15 +179,6 @@ struct F16 {
     result = hn::IfThenElse(at_least(0x7f800001), hn::Set(du, 0x7e00u), result);  // NaN
     store_u16(hn::Or(sign, result), d, at);
 #endif
-  }
-  static HWY_INLINE float load_one(const std::byte* at) {
-    std::uint16_t bits;
-    std::memcpy(&bits, at, sizeof bits);
-    return float_from_f16(bits);
-  }
-  static HWY_INLINE void store_one(float value, std::byte* at) {
-    const std::uint16_t bits = f16_from_float(value);
-    std::memcpy(at, &bits, sizeof bits);
   }
 };
 

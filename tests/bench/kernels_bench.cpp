@@ -20,6 +20,7 @@
 
 #include "kernels/expert_backend.h"
 #include "kernels/machine_probe.h"
+#include "kernels/matmul.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 
@@ -29,7 +30,11 @@ using namespace wdmoe::kernels;
 namespace {
 
 constexpr std::size_t kProbeBytes = std::size_t{128} << 20;  ///< four times a 32 MiB L3
-constexpr float kTolerance = 1e-3f;  ///< relative to 1; the unit tests know the real bounds
+
+/// Relative to 1; the unit tests know the real bounds.
+float tolerance(DType dtype) {
+  return dtype == DType::bf16 && rounds_bf16_rows() ? 1e-2f : 1e-3f;
+}
 
 enum class Bound { memory, compute };
 
@@ -76,9 +81,9 @@ void report(benchmark::State& state, Bound bound, double per_iteration) {
   state.counters["of_bound"] = benchmark::Counter(total / most, benchmark::Counter::kIsRate);
 }
 
-bool near(const float* actual, const float* expected, std::size_t count) {
+bool near(const float* actual, const float* expected, std::size_t count, DType dtype) {
   for (std::size_t i = 0; i < count; ++i)
-    if (!(std::fabs(actual[i] - expected[i]) < kTolerance)) return false;  // NaN is not near
+    if (!(std::fabs(actual[i] - expected[i]) < tolerance(dtype))) return false;  // nor NaN
   return true;
 }
 
@@ -101,7 +106,7 @@ void linear_bench(benchmark::State& state, ThreadPool& pool, const LinearCase& c
   std::vector<float> expected(checked);
   reference::linear(weight.view().slice_rows(c.out - checked, checked),
                     {x.data() + last * c.in, 1, c.in}, {expected.data(), 1, checked});
-  if (!near(y.data() + c.rows * c.out - checked, expected.data(), checked))
+  if (!near(y.data() + c.rows * c.out - checked, expected.data(), checked, c.dtype))
     return state.SkipWithError("wrong answer");
   for (auto _ : state) run();
   report(state, c.bound,
@@ -159,7 +164,7 @@ void expert_bench(benchmark::State& state, ThreadPool& pool, const ExpertCase& c
     return backend.run(work, in.view().slice_rows(0, count), result, overflowed).has_value();
   };
   if (!run(*plain, 0, 1, expected.data()) || !run(*cpu, 0, 1, out.data()) ||
-      !near(out.data(), expected.data(), c.hidden))
+      !near(out.data(), expected.data(), c.hidden, c.dtype))
     return state.SkipWithError("wrong answer");
   std::size_t turn = 0;
   for (auto _ : state) benchmark::DoNotOptimize(run(*cpu, turn++, c.rows, out.data()));
@@ -195,7 +200,7 @@ void attend_bench(benchmark::State& state, ThreadPool& pool, std::size_t rows, s
   attend(pool, shape, {&job, 1}, {q.data(), rows, cols}, {out.data(), rows, cols});
   reference::attend(shape, {&last, 1}, {q.data() + (rows - 1) * cols, 1, cols},
                     {expected.data(), 1, cols});
-  if (!near(out.data() + (rows - 1) * cols, expected.data(), cols))
+  if (!near(out.data() + (rows - 1) * cols, expected.data(), cols, DType::f32))
     return state.SkipWithError("wrong answer");
   for (auto _ : state)
     attend(pool, shape, {&job, 1}, {q.data(), rows, cols}, {out.data(), rows, cols});

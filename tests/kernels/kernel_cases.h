@@ -12,7 +12,8 @@
 
 namespace wdmoe::kernels {
 
-constexpr double kEpsilon = 0x1p-24;  ///< half a unit in the last place of f32, relative
+constexpr double kEpsilon = 0x1p-24;     ///< half a unit in the last place of f32, relative
+constexpr double kBf16Epsilon = 0x1p-8;  ///< the same of bf16: 8 significant bits
 
 /// Calls `check(name)` once for every instruction set that was compiled in and that this machine
 /// has, with the kernels switched to it.
