@@ -80,9 +80,14 @@ std::string look_of(const Variant& variant) {
                      variant.policy == "minmax" ? 2 : 1.3);
 }
 
-/// Curves as data blocks, and one plot command over all of them.  `x` and `y` of a summary.
+/// Data, and the command that draws it (twice, in both formats).
+struct Plot {
+  std::string data, command;
+};
+
+/// One curve after the other.  `x` and `y` of a summary.
 template <class X, class Y>
-std::string plot_of(const std::vector<Curve>& curves, X x, Y y, double unit) {
+Plot plot_of(const std::vector<Curve>& curves, X x, Y y, double unit) {
   std::string blocks, plot = "plot ";
   for (std::size_t index = 0; index < curves.size(); ++index) {
     const std::string block = fmt::format("$curve{}", index);
@@ -94,17 +99,22 @@ std::string plot_of(const std::vector<Curve>& curves, X x, Y y, double unit) {
     plot += fmt::format("{}{} using 1:2:3:4 with yerrorlines {} title {}", index == 0 ? "" : ", ",
                         block, look, quoted(curves[index].title));
   }
-  return blocks + "\x01" + plot + "\n";  // the mark parts data from what is drawn twice
+  return {blocks, plot + "\n"};
 }
 
-std::string assemble(const std::string& name, const std::string& settings,
-                     const std::string& plot) {
-  const std::size_t mark = plot.find('\x01');
-  return settings + plot.substr(0, mark) + in_both_formats(name, plot.substr(mark + 1));
+std::string assemble(const std::string& name, const std::string& settings, const Plot& plot) {
+  return settings + plot.data + in_both_formats(name, plot.command);
 }
 
 std::string axis_of(const SweepSpec& sweep) {
   return sweep.label.empty() ? sweep.key : sweep.label;
+}
+
+/// Values that span decades crowd at the left of a linear axis.
+bool is_wide(const std::vector<double>& values) {
+  constexpr double kWide = 30;
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return *least > 0 && *most >= kWide * *least;
 }
 
 Figure over_sweep(const Scenario& scenario, Span<const Summary> summaries, const std::string& name,
@@ -117,7 +127,8 @@ Figure over_sweep(const Scenario& scenario, Span<const Summary> summaries, const
   });
   const std::string settings = head_of(scenario.name) + "set key outside right top\nset xlabel " +
                                quoted(axis_of(scenario.sweep)) + " noenhanced\nset ylabel '" +
-                               what + "'\nset yrange [0:*]\n";
+                               what + "'\nset yrange [0:*]\n" +
+                               (is_wide(scenario.sweep.values) ? "set logscale x 2\n" : "");
   const auto x = [&](const Summary& point) { return *point.sweep_value * scenario.sweep.scale; };
   const auto estimate = [&](const Summary& point) { return point.*y; };
   return {name, assemble(name, settings, plot_of(curves, x, estimate, unit))};

@@ -118,9 +118,41 @@ TEST_CASE("report: a single seed has no interval") {
       json::parse(sim::json_of(scenario, summaries))["results"][0]["kept_gate_mass_ci"].is_null());
 }
 
+TEST_CASE("report: the figures suit the scenario") {
+  struct Case {
+    const char* name;
+    std::string more;
+    std::vector<std::string> figures;
+    bool logarithmic;
+  };
+  const std::string sweep = "[sweep]\nkey = \"workload.rows\"\nlabel = \"it's rows\"\n";
+  const Case cases[] = {
+      {"bars without knobs", "", {"latency"}, false},
+      {"a front over knobs", "quality = [0.8, 0.9]\n", {"pareto"}, false},
+      {"curves over a sweep", sweep + "values = [4, 8]\n", {"latency", "cut", "kept"}, false},
+      {"a wide sweep", sweep + "values = [1, 64]\n", {"latency", "cut", "kept"}, true},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    const auto scenario = scenario_of(kTiny + c.more);
+    const auto figures = sim::figures_of(scenario, sim::summarise(run(scenario, 2)));
+    REQUIRE(figures.size() == c.figures.size());
+    for (std::size_t index = 0; index < figures.size(); ++index) {
+      const std::string& commands = figures[index].commands;
+      CHECK(figures[index].name == c.figures[index]);
+      for (const char* ending : {".svg'", ".png'"})
+        CHECK(commands.find("set output '" + c.figures[index] + ending) != std::string::npos);
+      CHECK((commands.find("set logscale x") != std::string::npos) == c.logarithmic);
+      CHECK(commands.find("nan") == std::string::npos);
+      if (!c.more.empty() && c.more[0] == '[')
+        CHECK(commands.find("set xlabel 'it''s rows'") != std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("scenarios: every shipped file is read") {
   for (const char* name : {"paper", "paper-bandwidth", "paper-devices", "paper-distance",
-                           "paper-threshold", "pareto", "testbed", "scale", "demo"}) {
+                           "paper-rows", "paper-threshold", "pareto", "testbed", "scale", "demo"}) {
     CAPTURE(name);
     const auto scenario =
         sim::load_scenario(std::string(WDMOE_SOURCE_DIR "/scenarios/") + name + ".toml");
