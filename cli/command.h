@@ -37,5 +37,6 @@ void add_logits(Commands& commands);
 void add_bench(Commands& commands);
 void add_allocate(Commands& commands);
 void add_simulate(Commands& commands);
+void add_eval(Commands& commands);
 
 }  // namespace wdmoe::cli

@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_logits(commands);
   wdmoe::cli::add_allocate(commands);
   wdmoe::cli::add_simulate(commands);
+  wdmoe::cli::add_eval(commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help is one too

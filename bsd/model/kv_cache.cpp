@@ -76,6 +76,17 @@ Result<void> KvSequence::reserve(std::size_t tokens) {
   return {};
 }
 
+Result<std::unique_ptr<KvSequence>> KvCache::copy(const KvSequence& source) {
+  std::unique_ptr<KvSequence> sequence = open();
+  WDMOE_TRY(sequence->reserve(source.length_));
+  const std::size_t page_floats = layers_ * 2 * block_floats_;
+  for (std::size_t page = 0; page < sequence->pages_.size(); ++page)
+    std::copy_n(memory_ + std::size_t{source.pages_[page]} * page_floats, page_floats,
+                memory_ + std::size_t{sequence->pages_[page]} * page_floats);
+  sequence->length_ = source.length_;
+  return sequence;
+}
+
 void KvSequence::advance(std::size_t tokens) {
   WDMOE_CHECK(length_ + tokens <= capacity());
   length_ += tokens;

@@ -39,6 +39,9 @@ class KvCache {
 
   /// An empty sequence; the cache outlives it.
   std::unique_ptr<KvSequence> open();
+  /// A sequence of its own with what `source` stores now; busy when the pages for that are not
+  /// free.
+  Result<std::unique_ptr<KvSequence>> copy(const KvSequence& source);
 
  private:
   friend class KvSequence;

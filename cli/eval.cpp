@@ -1,0 +1,160 @@
+// `wdmoe eval`: how good a model stays when a policy chooses its experts, and how long a cell would
+// wait for them.
+
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+#include "cli/eval/dataset.h"
+#include "cli/eval/local_subject.h"
+#include "cli/eval_sensitivity.h"
+#include "cli/http_client.h"
+#include "cli/progress.h"
+
+namespace wdmoe::cli {
+namespace {
+
+struct Options {
+  eval::LocalOptions local;
+  std::string bsd, data;
+  std::vector<std::string> sets;
+  bool with_sets = false, with_heldout = false;
+  std::size_t limit = 0;
+  std::vector<std::string> policies{"topk"};
+  std::vector<double> qualities;
+  eval::Format format = eval::Format::md;
+};
+
+Result<std::unique_ptr<eval::Subject>> open_subject(const Options& options) {
+  if (!options.local.model.empty()) {
+    auto local = eval::LocalSubject::open(options.local);
+    if (!local) return tl::unexpected<Error>(std::move(local).error());
+    return *std::move(local);
+  }
+  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  if (!client) return tl::unexpected<Error>(client.error());
+  return eval::open_remote(*std::move(client));
+}
+
+Result<eval::Material> load_material(const Options& options, eval::Subject& subject) {
+  if (options.data.empty() && options.local.model.empty())
+    return fail(Code::bad_input, "with --bsd, --data must name the folder with evaluation sets");
+  const std::filesystem::path folder = options.data.empty()
+                                           ? std::filesystem::path(options.local.model) / "eval"
+                                           : std::filesystem::path(options.data);
+  const eval::Tokenize tokenize = [&subject](std::string_view text, bool add_special) {
+    return subject.tokenize(text, add_special);
+  };
+  eval::Material material;
+  if (options.with_sets) {
+    const auto sets = eval::load_task_sets(folder, options.sets, options.limit);
+    if (!sets) return tl::unexpected<Error>(sets.error());
+    auto tokenized = eval::tokenize_sets(*sets, tokenize, subject.max_context());
+    if (!tokenized) return tl::unexpected<Error>(std::move(tokenized).error());
+    material.sets = *std::move(tokenized);
+  }
+  if (options.with_heldout) {
+    const auto text = eval::load_heldout(folder);
+    if (!text) return tl::unexpected<Error>(text.error());
+    auto windows = eval::tokenize_windows(*text, tokenize, subject.max_context(), options.limit);
+    if (!windows) return tl::unexpected<Error>(std::move(windows).error());
+    material.windows = *std::move(windows);
+  }
+  return material;
+}
+
+Result<int> run(const Options& options) {
+  const auto cases = eval::cases_of(options.policies, {}, options.qualities);
+  if (!cases) return tl::unexpected<Error>(cases.error());
+  auto subject = open_subject(options);
+  if (!subject) return tl::unexpected<Error>(std::move(subject).error());
+  const auto material = load_material(options, **subject);
+  if (!material) return tl::unexpected<Error>(material.error());
+
+  std::vector<eval::Outcome> outcomes;
+  {
+    ProgressBar bar("eval", "questions");
+    const std::size_t each = material->questions();
+    for (const eval::Case& how : *cases) {
+      const std::size_t before = outcomes.size() * each;
+      const auto progress = [&](std::size_t done) {
+        bar.update(before + done, each * cases->size());
+      };
+      auto outcome = (*subject)->run(how, *material, progress);
+      if (!outcome) return tl::unexpected<Error>(std::move(outcome).error());
+      outcomes.push_back(*std::move(outcome));
+    }
+  }
+  eval::ReportHead head;
+  head.model = options.local.model.empty() ? options.bsd : options.local.model;
+  std::fputs(eval::format_report(head, *material, outcomes, options.format).c_str(), stdout);
+  return 0;
+}
+
+void add_options(CLI::App& command, Options& options) {
+  auto* url = command.add_option("--bsd", options.bsd,
+                                 "a running base station: http://HOST:PORT (else WDMOE_URL)");
+  command
+      .add_option("--model", options.local.model, "Hugging Face directory; runs in this process")
+      ->excludes(url);
+  command.add_option("--threads", options.local.threads,
+                     "compute threads with --model; 0: one per core");
+  command.add_option("--data", options.data,
+                     "folder of *.jsonl sets and heldout.txt (default: eval/ in the model's)");
+  command.add_option("--policy", options.policies, "selection policies, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      .add_option("--quality", options.qualities,
+                  "mean kept gate mass for budget and minmax, 0 to 1; several: a row for each")
+      ->delimiter(',');
+  command.add_option("--limit", options.limit,
+                     "only the first so many questions of each set and windows of text; 0: all");
+  command
+      .add_option("--batch-rows", options.local.batch_rows,
+                  "most rows of one step with --model: what a policy decides at once")
+      ->check(CLI::Range(std::size_t{1}, eval::LocalScorer::kMostBatchRows))
+      ->capture_default_str();
+  const std::map<std::string, eval::Format> formats{
+      {"md", eval::Format::md}, {"csv", eval::Format::csv}, {"json", eval::Format::json}};
+  command.add_option("-o,--output", options.format, "md, csv or json")
+      ->transform(CLI::CheckedTransformer(formats));
+}
+
+}  // namespace
+
+void add_eval(Commands& commands) {
+  CLI::App& group = *commands.app.add_subcommand(
+      "eval", "Measure how good a model stays under selection policies");
+  group.require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, bool sets, bool heldout) {
+    const auto options = std::make_shared<Options>();
+    options->with_sets = sets;
+    options->with_heldout = heldout;
+    CLI::App& command = *group.add_subcommand(name, help);
+    command.callback(
+        [&commands, options] { commands.chosen = [options] { return run(*options); }; });
+    add_options(command, *options);
+    if (sets)
+      command
+          .add_option("--sets", options->sets, "only these evaluation sets, separated by commas")
+          ->delimiter(',');
+    command.footer(
+        "The first row is plain top-k, with which all others are compared question by question.\n"
+        "A step's rows are one batch to a policy; with --model: as many contexts as fit into\n"
+        "--batch-rows, then their endings; with --bsd: what the engine runs together.");
+  };
+  add("tasks", "Accuracy on multiple-choice sets, by the likelihood of each choice", true, false);
+  add("perplexity", "Perplexity of held-out text, in windows of 512 tokens", false, true);
+  add("all", "Both in one table", true, true);
+  add_eval_sensitivity(group, commands);
+}
+
+}  // namespace wdmoe::cli

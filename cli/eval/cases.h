@@ -1,0 +1,33 @@
+#pragma once
+// The configurations that one `wdmoe eval` compares.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "common/span.h"
+
+namespace wdmoe::cli::eval {
+
+/// One way to run the model.
+struct Case {
+  std::string policy;
+  std::string allocator;              ///< "equal", "exact", or empty: no cell
+  std::optional<double> quality;      ///< absent: the policy's own, or it has no such knob
+  std::vector<double> layer_quality;  ///< [layers] goes before `quality`; empty: layers are alike
+};
+
+/// Whether the policy has the knob `quality` (docs/selection.md).
+bool reads_quality(std::string_view policy);
+
+/// Every policy with every allocator (none: without a cell) and, where it reads one, every quality
+/// (none: its own).  The first is what all are compared with, topk with an equal split, given or
+/// not; nothing appears twice.
+/// Errors: not_found for an unknown policy or allocator, bad_input for a quality outside 0 and 1.
+Result<std::vector<Case>> cases_of(Span<const std::string> policies,
+                                   Span<const std::string> allocators,
+                                   Span<const double> qualities);
+
+}  // namespace wdmoe::cli::eval

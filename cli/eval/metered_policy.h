@@ -1,0 +1,35 @@
+#pragma once
+// Between decoder and policy while a model is evaluated: gives each layer its budget, counts what
+// is kept, and sends every choice to this process, whichever device it was meant for.
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bsd/moe/selection.h"
+
+namespace wdmoe::cli::eval {
+
+class MeteredPolicy final : public bsd::SelectionPolicy {
+ public:
+  /// `policy` outlives this.  `layer_quality`: SelectionInput::quality of each layer, or empty.
+  MeteredPolicy(bsd::SelectionPolicy& policy, std::vector<double> layer_quality)
+      : policy_(policy), layer_quality_(std::move(layer_quality)) {}
+
+  std::string_view name() const override { return policy_.name(); }
+  void select(const bsd::SelectionInput& input, bsd::Selection& selection) override;
+
+  double kept_gate_mass() const;                   ///< mean over all rows of all layers; 1 if none
+  double kept_gate_mass(std::size_t layer) const;  ///< mean over the layer's rows
+
+ private:
+  struct Kept {
+    double mass = 0, rows = 0;
+  };
+  bsd::SelectionPolicy& policy_;
+  std::vector<double> layer_quality_;
+  std::vector<Kept> kept_;  ///< [layers] seen so far
+};
+
+}  // namespace wdmoe::cli::eval

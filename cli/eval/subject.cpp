@@ -1,0 +1,43 @@
+#include "cli/eval/subject.h"
+
+#include <utility>
+
+#include "cli/eval/remote_scorer.h"
+
+namespace wdmoe::cli::eval {
+namespace {
+
+class RemoteSubject final : public Subject {
+ public:
+  explicit RemoteSubject(std::unique_ptr<RemoteScorer> scorer) : scorer_(std::move(scorer)) {}
+
+  std::size_t max_context() const override { return scorer_->max_context(); }
+
+  Result<std::vector<bsd::Token>> tokenize(std::string_view text, bool add_special) override {
+    return scorer_->tokenize(text, add_special);
+  }
+
+  Result<Outcome> run(const Case& how, const Material& material,
+                      const OnProgress& progress) override {
+    scorer_->use_policy(how.policy, how.quality);
+    auto answers = measure(*scorer_, material, progress);
+    if (!answers) return tl::unexpected<Error>(answers.error());
+    Outcome outcome;
+    outcome.how = how;
+    outcome.answers = *std::move(answers);
+    return outcome;
+  }
+
+ private:
+  std::unique_ptr<RemoteScorer> scorer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Subject>> open_remote(HttpClient client) {
+  auto scorer = RemoteScorer::connect(std::move(client));
+  if (!scorer) return tl::unexpected<Error>(scorer.error());
+  return std::make_unique<RemoteSubject>(*std::move(scorer));
+}
+
+}  // namespace wdmoe::cli::eval

@@ -1,0 +1,28 @@
+#pragma once
+// What is evaluated: a model in this process, or a running system.
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "cli/eval/cases.h"
+#include "cli/eval/measure.h"
+#include "cli/eval/report.h"
+#include "cli/http_client.h"
+
+namespace wdmoe::cli::eval {
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual std::size_t max_context() const = 0;
+  virtual Result<std::vector<bsd::Token>> tokenize(std::string_view text, bool add_special) = 0;
+  /// Runs the material through one configuration, from the same start whatever ran before.
+  virtual Result<Outcome> run(const Case& how, const Material& material,
+                              const OnProgress& progress) = 0;
+};
+
+/// A running base station, whose own cell is the real one: no allocator, no made-up latencies.
+Result<std::unique_ptr<Subject>> open_remote(HttpClient client);
+
+}  // namespace wdmoe::cli::eval

@@ -1,0 +1,142 @@
+// `wdmoe eval sensitivity`: which layers can spare gate mass, measured once per model.
+
+#include "cli/eval_sensitivity.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "bsd/layer_budgets.h"
+#include "cli/eval/local_subject.h"
+#include "cli/eval/sensitivity.h"
+#include "cli/progress.h"
+
+namespace wdmoe::cli {
+namespace {
+
+constexpr std::size_t kMostPoints = 16;
+
+struct Options {
+  eval::LocalOptions local;
+  std::string data, out;
+  std::vector<double> points{0.95, 0.85, 0.7};
+  double quality = 0.9;
+  std::size_t limit = 0;
+};
+
+std::string curves_text(const bsd::LayerBudgets& budgets) {
+  std::string text =
+      "Increase of loss (nats per token, 1e-3) with one layer at a time on a budget:\n\n"
+      "| layer | kept mass: increase | budget |\n| --- | --- | --- |\n";
+  for (std::size_t layer = 0; layer < budgets.layers.size(); ++layer) {
+    text += fmt::format("| {} |", layer);
+    const char* separator = " ";
+    for (const bsd::SensitivityPoint& point : budgets.curves[layer]) {
+      text += fmt::format("{}{:.3f}: {:+.2f}", separator, point.kept, 1e3 * point.nll_increase);
+      separator = ", ";
+    }
+    text += fmt::format(" | {:.3f} |\n", budgets.layers[layer]);
+  }
+  return text;
+}
+
+Result<eval::Halves> load_halves(const Options& options, eval::LocalSubject& subject) {
+  const std::filesystem::path folder = options.data.empty()
+                                           ? std::filesystem::path(options.local.model) / "eval"
+                                           : std::filesystem::path(options.data);
+  const auto text = eval::load_heldout(folder);
+  if (!text) return tl::unexpected<Error>(text.error());
+  const auto windows = eval::tokenize_windows(
+      *text,
+      [&subject](std::string_view part, bool add_special) {
+        return subject.tokenize(part, add_special);
+      },
+      subject.max_context(), options.limit);
+  if (!windows) return tl::unexpected<Error>(windows.error());
+  if (windows->size() < 2)
+    return fail(Code::bad_input,
+                "held-out text: needs two windows, one to measure on and one to "
+                "try the budgets on");
+  return eval::halve(*windows);
+}
+
+Result<int> run(const Options& options) {
+  if (options.points.empty() || options.points.size() > kMostPoints ||
+      std::any_of(options.points.begin(), options.points.end(),
+                  [](double point) { return !(point >= 0 && point < 1); }))
+    return fail(Code::bad_input,
+                fmt::format("--points: give 1 to {} qualities, each at least 0 and "
+                            "below 1",
+                            kMostPoints));
+  auto subject = eval::LocalSubject::open(options.local);
+  if (!subject) return tl::unexpected<Error>(std::move(subject).error());
+  const auto id = (*subject)->model_id();
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto halves = load_halves(options, **subject);
+  if (!halves) return tl::unexpected<Error>(halves.error());
+
+  const std::size_t layers = (*subject)->layers();
+  bsd::LayerBudgets budgets{*id, {}, {}};
+  Result<std::vector<eval::Outcome>> tried;
+  {
+    ProgressBar bar("sensitivity", "runs");
+    const std::size_t runs = 1 + layers * options.points.size() + 3;
+    std::size_t done = 0;
+    const eval::RunCase run_case = [&](const eval::Case& how, const eval::Material& material) {
+      bar.update(done++, runs);
+      return (*subject)->run(how, material, [](std::size_t) {});
+    };
+    auto curves = eval::measure_curves(layers, options.points, halves->measured, run_case);
+    if (!curves) return tl::unexpected<Error>(std::move(curves).error());
+    budgets.curves = *std::move(curves);
+    auto kept = bsd::allocate_quality(budgets.curves, options.quality);
+    if (!kept) return fail("--quality", std::move(kept).error());
+    budgets.layers = *std::move(kept);
+    tried = eval::compare_budgets(budgets.layers, halves->tried, run_case);
+    if (!tried) return tl::unexpected<Error>(tried.error());
+  }
+  WDMOE_TRY(bsd::save_layer_budgets(options.out, budgets));
+  const eval::ReportHead head{options.local.model + ", other text than was measured on", "", 0};
+  std::fputs((curves_text(budgets) + "\n" +
+              eval::format_report(head, halves->tried, *tried, eval::Format::md) + "\nwrote " +
+              options.out + "\n")
+                 .c_str(),
+             stdout);
+  return 0;
+}
+
+}  // namespace
+
+void add_eval_sensitivity(CLI::App& group, Commands& commands) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& command = *group.add_subcommand(
+      "sensitivity", "Measure which layers can spare gate mass, and write a budget for each");
+  command.callback([&commands, options] { commands.chosen = [options] { return run(*options); }; });
+  command.add_option("--model", options->local.model, "Hugging Face directory")->required();
+  command.add_option("--out", options->out, "file of budgets to write (JSON)")->required();
+  command.add_option("--quality", options->quality, "mean kept gate mass to spend over the layers")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--points", options->points, "qualities at which each layer is measured")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--data", options->data,
+                     "folder with heldout.txt (default: eval/ in the model's)");
+  command.add_option("--limit", options->limit, "only the first so many windows of text; 0: all");
+  command.add_option("--threads", options->local.threads, "compute threads; 0: one per core");
+  command.add_option("--batch-rows", options->local.batch_rows, "most rows of one step")
+      ->check(CLI::Range(std::size_t{1}, eval::LocalScorer::kMostBatchRows))
+      ->capture_default_str();
+  command.footer(
+      "Every second window of 512 tokens is measured on, the others show what the budgets are\n"
+      "worth: the policy `budget` with the same quality in every layer, and with these.");
+}
+
+}  // namespace wdmoe::cli
