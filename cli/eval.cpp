@@ -5,12 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "bsd/layer_budgets.h"
 #include "cli/command.h"
 #include "cli/eval/dataset.h"
 #include "cli/eval/local_subject.h"
@@ -27,8 +29,10 @@ struct Options {
   std::vector<std::string> sets;
   bool with_sets = false, with_heldout = false;
   std::size_t limit = 0;
-  std::vector<std::string> policies{"topk"};
+  std::vector<std::string> policies{"topk"}, allocators{"equal", "exact"};
   std::vector<double> qualities;
+  std::optional<double> row_quality;
+  std::string layer_budgets;
   eval::Format format = eval::Format::md;
 };
 
@@ -70,11 +74,40 @@ Result<eval::Material> load_material(const Options& options, eval::Subject& subj
   return material;
 }
 
+/// Puts the file's budgets, or what its curves make of a configuration's quality, into every
+/// configuration with that knob.
+Result<void> give_layer_budgets(const std::string& file, const eval::Subject& subject,
+                                std::vector<eval::Case>& cases) {
+  const auto loaded = subject.load_budgets(file);
+  if (!loaded) return tl::unexpected<Error>(loaded.error());
+  for (eval::Case& how : cases) {
+    if (!eval::reads_quality(how.policy)) continue;
+    bsd::LayerBudgets budgets = *loaded;
+    if (how.quality) {
+      auto kept = bsd::allocate_quality(budgets.curves, *how.quality);
+      if (!kept) return fail(file, std::move(kept).error());
+      budgets.layers = *std::move(kept);
+    }
+    how.layer_quality = budgets.layers;
+    how.quality = budgets.mean();
+  }
+  return {};
+}
+
 Result<int> run(const Options& options) {
-  const auto cases = eval::cases_of(options.policies, {}, options.qualities);
-  if (!cases) return tl::unexpected<Error>(cases.error());
+  const bool in_cell = !options.local.scenario.empty();
+  if (in_cell && options.local.model.empty())
+    return fail(Code::bad_input, "--scenario needs --model: a running system has a real cell");
+  auto cases =
+      eval::cases_of(options.policies, in_cell ? options.allocators : std::vector<std::string>(),
+                     options.qualities);
+  if (!cases) return tl::unexpected<Error>(std::move(cases).error());
   auto subject = open_subject(options);
   if (!subject) return tl::unexpected<Error>(std::move(subject).error());
+  for (eval::Case& how : *cases)
+    if (eval::reads_quality(how.policy)) how.row_quality = options.row_quality;
+  if (!options.layer_budgets.empty())
+    WDMOE_TRY(give_layer_budgets(options.layer_budgets, **subject, *cases));
   const auto material = load_material(options, **subject);
   if (!material) return tl::unexpected<Error>(material.error());
 
@@ -94,6 +127,8 @@ Result<int> run(const Options& options) {
   }
   eval::ReportHead head;
   head.model = options.local.model.empty() ? options.bsd : options.local.model;
+  head.scenario = options.local.scenario;
+  head.seed = options.local.seed;
   std::fputs(eval::format_report(head, *material, outcomes, options.format).c_str(), stdout);
   return 0;
 }
@@ -115,6 +150,23 @@ void add_options(CLI::App& command, Options& options) {
       .add_option("--quality", options.qualities,
                   "mean kept gate mass for budget and minmax, 0 to 1; several: a row for each")
       ->delimiter(',');
+  auto* scenario =
+      command.add_option("--scenario", options.local.scenario,
+                         "cell whose devices hold the experts (TOML, see wdmoe simulate)");
+  command.add_option("--allocator", options.allocators, "equal and exact, how the band is split")
+      ->delimiter(',')
+      ->needs(scenario)
+      ->capture_default_str();
+  command.add_option("--seed", options.local.seed, "of the cell's channels")
+      ->needs(scenario)
+      ->capture_default_str();
+  command.add_option("--layer-budgets", options.layer_budgets,
+                     "a quality for each layer, from wdmoe eval sensitivity; with --quality: the "
+                     "best split of that mean");
+  command
+      .add_option("--row-quality", options.row_quality,
+                  "least kept gate mass of every single row, for budget and minmax")
+      ->check(CLI::Range(0.0, 1.0));
   command.add_option("--limit", options.limit,
                      "only the first so many questions of each set and windows of text; 0: all");
   command

@@ -17,6 +17,8 @@ struct Case {
   std::string allocator;              ///< "equal", "exact", or empty: no cell
   std::optional<double> quality;      ///< absent: the policy's own, or it has no such knob
   std::vector<double> layer_quality;  ///< [layers] goes before `quality`; empty: layers are alike
+  /// Least kept gate mass of every single row; absent: rows may lose all but one expert.
+  std::optional<double> row_quality = std::nullopt;
 };
 
 /// Whether the policy has the knob `quality` (docs/selection.md).

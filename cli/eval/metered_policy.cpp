@@ -7,6 +7,10 @@ namespace wdmoe::cli::eval {
 void MeteredPolicy::select(const bsd::SelectionInput& input, bsd::Selection& selection) {
   bsd::SelectionInput own = input;
   if (input.layer < layer_quality_.size()) own.quality = layer_quality_[input.layer];
+  if (row_quality_) {
+    floors_.assign(input.probabilities.rows, static_cast<float>(*row_quality_));
+    own.row_quality = floors_;
+  }
   policy_.select(own, selection);
   if (kept_.size() <= input.layer) kept_.resize(input.layer + 1);
   const auto rows = static_cast<double>(input.probabilities.rows);

@@ -3,6 +3,7 @@
 // is kept, and sends every choice to this process, whichever device it was meant for.
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,9 +14,11 @@ namespace wdmoe::cli::eval {
 
 class MeteredPolicy final : public bsd::SelectionPolicy {
  public:
-  /// `policy` outlives this.  `layer_quality`: SelectionInput::quality of each layer, or empty.
-  MeteredPolicy(bsd::SelectionPolicy& policy, std::vector<double> layer_quality)
-      : policy_(policy), layer_quality_(std::move(layer_quality)) {}
+  /// `policy` outlives this.  `layer_quality`: SelectionInput::quality of each layer, or empty;
+  /// `row_quality`: SelectionInput::row_quality of every row.
+  MeteredPolicy(bsd::SelectionPolicy& policy, std::vector<double> layer_quality,
+                std::optional<double> row_quality)
+      : policy_(policy), layer_quality_(std::move(layer_quality)), row_quality_(row_quality) {}
 
   std::string_view name() const override { return policy_.name(); }
   void select(const bsd::SelectionInput& input, bsd::Selection& selection) override;
@@ -29,7 +32,9 @@ class MeteredPolicy final : public bsd::SelectionPolicy {
   };
   bsd::SelectionPolicy& policy_;
   std::vector<double> layer_quality_;
-  std::vector<Kept> kept_;  ///< [layers] seen so far
+  std::optional<double> row_quality_;
+  std::vector<float> floors_;  ///< [rows] row_quality_
+  std::vector<Kept> kept_;     ///< [layers] seen so far
 };
 
 }  // namespace wdmoe::cli::eval

@@ -104,7 +104,8 @@ std::string optional_text(const std::optional<double>& value, const char* format
 }
 
 std::string quality_text(const Case& how) {
-  return optional_text(how.quality, "{:.3g}") + (how.layer_quality.empty() ? "" : " by layer");
+  return optional_text(how.quality, "{:.3g}") + (how.layer_quality.empty() ? "" : " by layer") +
+         (how.row_quality ? fmt::format(", rows {:.3g}", *how.row_quality) : "");
 }
 
 std::string heading(const ReportHead& head, const Row& first) {
@@ -169,6 +170,7 @@ ordered_json json_of(const Row& row) {
       {"allocator", o.how.allocator.empty() ? ordered_json() : ordered_json(o.how.allocator)},
       {"quality", optional_json(o.how.quality)},
       {"layer_quality", o.how.layer_quality},
+      {"row_quality", optional_json(o.how.row_quality)},
       {"kept_gate_mass", optional_json(o.kept_gate_mass)},
       {"mean_waiting_latency_s", optional_json(row.layer_s)},
       {"waiting_latency_per_token_s", optional_json(row.token_s)},

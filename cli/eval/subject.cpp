@@ -17,8 +17,15 @@ class RemoteSubject final : public Subject {
     return scorer_->tokenize(text, add_special);
   }
 
+  Result<bsd::LayerBudgets> load_budgets(const std::string&) const override {
+    return fail(Code::unsupported,
+                "--layer-budgets needs --model: a running system has budgets of its own");
+  }
+
   Result<Outcome> run(const Case& how, const Material& material,
                       const OnProgress& progress) override {
+    if (how.row_quality)
+      return fail(Code::unsupported, "--row-quality needs --model: the API has no such field");
     scorer_->use_policy(how.policy, how.quality);
     auto answers = measure(*scorer_, material, progress);
     if (!answers) return tl::unexpected<Error>(answers.error());

@@ -2,9 +2,11 @@
 // What is evaluated: a model in this process, or a running system.
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "bsd/layer_budgets.h"
 #include "cli/eval/cases.h"
 #include "cli/eval/measure.h"
 #include "cli/eval/report.h"
@@ -17,6 +19,8 @@ class Subject {
   virtual ~Subject() = default;
   virtual std::size_t max_context() const = 0;
   virtual Result<std::vector<bsd::Token>> tokenize(std::string_view text, bool add_special) = 0;
+  /// A file of budgets that was measured on this model.
+  virtual Result<bsd::LayerBudgets> load_budgets(const std::string& path) const = 0;
   /// Runs the material through one configuration, from the same start whatever ran before.
   virtual Result<Outcome> run(const Case& how, const Material& material,
                               const OnProgress& progress) = 0;

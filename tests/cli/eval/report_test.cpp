@@ -83,7 +83,7 @@ TEST_CASE("report: Markdown has one row a configuration, CSV the same columns in
   std::istringstream csv(format_report({"m", "", 1}, material(), outcomes, Format::csv));
   std::string names, line;
   REQUIRE(std::getline(csv, names));
-  CHECK(names.rfind("policy,allocator,quality,layer_quality,kept_gate_mass,", 0) == 0);
+  CHECK(names.rfind("policy,allocator,quality,layer_quality,row_quality,kept_gate_mass,", 0) == 0);
   CHECK(names.find(",sets_all_p_value") != std::string::npos);
   while (std::getline(csv, line))
     CHECK(std::count(line.begin(), line.end(), ',') == std::count(names.begin(), names.end(), ','));
