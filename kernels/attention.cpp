@@ -113,7 +113,7 @@ class Attention {
 
     const Tensor key_rows{reinterpret_cast<const std::byte*>(keys), DType::f32, count,
                           shape_.head_dim};
-    multiply_block(key_rows, 0, count, {place.q, rows, shape_.head_dim, plan_.width}, place.panel,
+    multiply_block(key_rows, {place.q, rows, shape_.head_dim, plan_.width}, place.panel,
                    place.scores);
     for (std::size_t row = 0; row < rows; ++row) {
       const std::size_t position = block.job.first_position + block.first + row / plan_.group;

@@ -174,8 +174,8 @@ class CpuBackend final : public ExpertBackend {
     float* gate = panel + kPanelFloats;
     float* up = gate + kBlockFloats;
     const std::size_t next = col + pool_.threads() * kBlockColumns;
-    multiply_block(expert.gate, col, cols, x, panel, gate, expert.up.row(col));
-    multiply_block(expert.up, col, cols, x, panel, up,
+    multiply_block(expert.gate.slice_rows(col, cols), x, panel, gate, expert.up.row(col));
+    multiply_block(expert.up.slice_rows(col, cols), x, panel, up,
                    next + cols <= expert.gate.rows ? expert.gate.row(next) : nullptr);
     Matrix<float> to = inner(call, w).slice_rows(row, count);
     to.data += col;
@@ -207,11 +207,12 @@ class CpuBackend final : public ExpertBackend {
                        float* panel) const {
     const ExpertWork& work = call.work[w];
     const Matrix<float> rows = inner(call, w);
+    const Tensor down = experts_[work.expert].down.slice_rows(col, cols);
     const std::size_t stride = stride_for(hidden_);
     float* c = panel + kPanelFloats;
     for (std::size_t from = 0; from < rows.rows; from += kBlockRows) {
       const std::size_t count = std::min(kBlockRows, rows.rows - from);
-      multiply_block(experts_[work.expert].down, col, cols, rows.slice_rows(from, count), panel, c);
+      multiply_block(down, rows.slice_rows(from, count), panel, c);
       for (std::size_t row = 0; row < count; ++row) {
         const RowWeight& target = work.rows[from + row];
         add_scaled_row(target.weight, c + row * kBlockColumns,

@@ -27,7 +27,7 @@ void for_each_block(ThreadPool& pool, Tensor weight, Matrix<const float> x, cons
     const std::size_t rows = std::min(kBlockRows, x.rows - row);
     float* panel = pool.scratch(thread);
     float* c = panel + kPanelFloats;
-    multiply_block(weight, col, cols, x.slice_rows(row, rows), panel, c);
+    multiply_block(weight.slice_rows(col, cols), x.slice_rows(row, rows), panel, c);
     finish(row, col, Matrix<const float>{c, rows, cols, kBlockColumns});
   };
   if (x.rows * weight.rows * weight.cols < kWorthSharing) {

@@ -59,15 +59,15 @@ bool rounds_bf16_rows() {
 #endif
 }
 
-void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c, const std::byte* next) {
-  const WeightRows rows{weight.row(first), weight.cols * bytes_of(weight.dtype), weight.cols};
+void multiply_block(Tensor weight, Matrix<const float> x, float* panel, float* c,
+                    const std::byte* next) {
+  const WeightRows rows{weight.data, weight.cols * bytes_of(weight.dtype), weight.cols};
 #if WDMOE_NATIVE_BF16_DOT
   if (weight.dtype == DType::bf16 && NativeDot::available())
-    return multiply_rounded<NativeDot>(rows, columns, x, panel, c, next);
+    return multiply_rounded<NativeDot>(rows, weight.rows, x, panel, c, next);
 #endif
   with_element(weight.dtype, [&](auto element) {
-    multiply_widened<decltype(element)>(rows, columns, x, panel, c, next);
+    multiply_widened<decltype(element)>(rows, weight.rows, x, panel, c, next);
   });
 }
 
@@ -97,9 +97,9 @@ HWY_EXPORT(accumulate);
 HWY_EXPORT(rounds_bf16_rows);
 }  // namespace
 
-void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c, const std::byte* next) {
-  HWY_DYNAMIC_DISPATCH(multiply_block)(weight, first, columns, x, panel, c, next);
+void multiply_block(Tensor weight, Matrix<const float> x, float* panel, float* c,
+                    const std::byte* next) {
+  HWY_DYNAMIC_DISPATCH(multiply_block)(weight, x, panel, c, next);
 }
 
 void accumulate(Matrix<const float> p, Matrix<const float> v, float* panel, Matrix<float> o) {

@@ -19,12 +19,12 @@ constexpr std::size_t kPanelFloats = kPanelDepth * kBlockColumns;
 /// Floats of one block of results.
 constexpr std::size_t kBlockFloats = kBlockRows * kBlockColumns;
 
-/// c[row, j] = x[row] · weight[first + j] for j < columns; columns <= kBlockColumns,
+/// c[row, j] = x[row] · weight[j]; weight: the block's rows, at most kBlockColumns;
 /// x.rows <= kBlockRows.  c has stride kBlockColumns, and columns up to it may be overwritten.
 /// `next`: the weights of the block that will be asked for after this one (of the same shape), so
 /// that they are on their way from memory by then; null: unknown.
-void multiply_block(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
-                    float* panel, float* c, const std::byte* next = nullptr);
+void multiply_block(Tensor weight, Matrix<const float> x, float* panel, float* c,
+                    const std::byte* next = nullptr);
 
 /// True where products with bf16 weights round x to bf16 first, because this machine multiplies
 /// bf16 pairs itself (AVX-512-BF16; as llama.cpp and PyTorch do with bf16 weights).

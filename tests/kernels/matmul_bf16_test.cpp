@@ -66,7 +66,7 @@ void multiply_emulated(Tensor weight, std::size_t first, std::size_t columns, Ma
 
 void multiply_native(Tensor weight, std::size_t first, std::size_t columns, Matrix<const float> x,
                      float* panel, float* c) {
-  multiply_block(weight, first, columns, x, panel, c);
+  multiply_block(weight.slice_rows(first, columns), x, panel, c);
 }
 
 using Multiply = decltype(&multiply_native);
