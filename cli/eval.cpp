@@ -29,7 +29,7 @@ struct Options {
   std::vector<std::string> sets;
   bool with_sets = false, with_heldout = false;
   std::size_t limit = 0;
-  std::vector<std::string> policies{"topk"}, allocators{"equal", "exact"};
+  std::vector<std::string> policies, allocators{"equal", "exact"};
   std::vector<double> qualities;
   std::optional<double> row_quality;
   std::string layer_budgets;
@@ -94,13 +94,18 @@ Result<void> give_layer_budgets(const std::string& file, const eval::Subject& su
   return {};
 }
 
+/// A running system without --policy: one configuration, the system as it is set up.
+Result<std::vector<eval::Case>> choose_cases(const Options& options, bool in_cell) {
+  if (options.local.model.empty() && options.policies.empty()) return std::vector<eval::Case>(1);
+  return eval::cases_of(options.policies, in_cell ? options.allocators : std::vector<std::string>(),
+                        options.qualities);
+}
+
 Result<int> run(const Options& options) {
   const bool in_cell = !options.local.scenario.empty();
   if (in_cell && options.local.model.empty())
     return fail(Code::bad_input, "--scenario needs --model: a running system has a real cell");
-  auto cases =
-      eval::cases_of(options.policies, in_cell ? options.allocators : std::vector<std::string>(),
-                     options.qualities);
+  auto cases = choose_cases(options, in_cell);
   if (!cases) return tl::unexpected<Error>(std::move(cases).error());
   auto subject = open_subject(options);
   if (!subject) return tl::unexpected<Error>(std::move(subject).error());
@@ -143,9 +148,11 @@ void add_options(CLI::App& command, Options& options) {
                      "compute threads with --model; 0: one per core");
   command.add_option("--data", options.data,
                      "folder of *.jsonl sets and heldout.txt (default: eval/ in the model's)");
-  command.add_option("--policy", options.policies, "selection policies, separated by commas")
-      ->delimiter(',')
-      ->capture_default_str();
+  command
+      .add_option(
+          "--policy", options.policies,
+          "selection policies, separated by commas (default: topk; with --bsd: the system's)")
+      ->delimiter(',');
   command
       .add_option("--quality", options.qualities,
                   "mean kept gate mass for budget and minmax, 0 to 1; several: a row for each")
@@ -199,7 +206,9 @@ void add_eval(Commands& commands) {
           .add_option("--sets", options->sets, "only these evaluation sets, separated by commas")
           ->delimiter(',');
     command.footer(
-        "The first row is plain top-k, with which all others are compared question by question.\n"
+        "The first row is plain top-k (with --bsd and no --policy the only one, the system as it "
+        "is\n"
+        "set up), with which all others are compared question by question.\n"
         "A step's rows are one batch to a policy; with --model: as many contexts as fit into\n"
         "--batch-rows, then their endings; with --bsd: what the engine runs together.");
   };

@@ -13,7 +13,7 @@ namespace wdmoe::cli::eval {
 
 /// One way to run the model.
 struct Case {
-  std::string policy;
+  std::string policy;                 ///< empty: whatever a running system is set up with
   std::string allocator;              ///< "equal", "exact", or empty: no cell
   std::optional<double> quality;      ///< absent: the policy's own, or it has no such knob
   std::vector<double> layer_quality;  ///< [layers] goes before `quality`; empty: layers are alike

@@ -132,7 +132,7 @@ std::string as_markdown(const ReportHead& head, const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     const Outcome& o = *row.outcome;
     text += fmt::format(
-        "| {} | {} | {} | {} | {} | {} | {} |", o.how.policy,
+        "| {} | {} | {} | {} | {} | {} | {} |", o.how.policy.empty() ? "as served" : o.how.policy,
         o.how.allocator.empty() ? "-" : o.how.allocator, quality_text(o.how),
         optional_text(o.kept_gate_mass, "{:.4f}"), optional_text(row.layer_s, "{:.4g}", 1e3),
         optional_text(row.token_s, "{:.4g}", 1e3), optional_text(row.cut, "{:.1f}", 100));
@@ -166,7 +166,7 @@ ordered_json optional_json(const std::optional<double>& value) {
 ordered_json json_of(const Row& row) {
   const Outcome& o = *row.outcome;
   ordered_json object{
-      {"policy", o.how.policy},
+      {"policy", o.how.policy.empty() ? ordered_json() : ordered_json(o.how.policy)},
       {"allocator", o.how.allocator.empty() ? ordered_json() : ordered_json(o.how.allocator)},
       {"quality", optional_json(o.how.quality)},
       {"layer_quality", o.how.layer_quality},
