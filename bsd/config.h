@@ -7,11 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "bsd/moe/catalogue.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
 
 namespace wdmoe::bsd {
+
+/// The names in the catalogue, for the check of selection.policy.
+inline std::vector<std::string> policy_names() {
+  std::vector<std::string> names;
+  for (const PolicyEntry& entry : policies()) names.emplace_back(entry.name);
+  return names;
+}
 
 struct Config {
   std::filesystem::path model = "/var/lib/wdmoe/model";
@@ -40,6 +48,12 @@ struct Config {
   milliseconds retry_deadline{15'000};
 
   std::string policy = "topk";
+  double quality = -1;
+  double beta = 0.3;
+  std::filesystem::path layer_budgets;
+
+  std::filesystem::path trace_directory;
+  std::uint32_t trace_most_mib = 1024;
 
   std::string chat_system_prefix;
   std::string chat_user_prefix = "User: ";
@@ -89,7 +103,18 @@ struct Config {
     v("engine.retry_deadline_ms", retry_deadline, between(0, 600'000),
       "how long a step that lost a device is tried again before its requests fail");
 
-    v("selection.policy", policy, one_of({"topk"}), "how experts are chosen");
+    v("selection.policy", policy, one_of(policy_names()),
+      "how experts are chosen; a running station changes with wdmoe policy set");
+    v("selection.quality", quality, between(-1, 1),
+      "least share of the gate's mass that budget and minmax keep; negative: their own default");
+    v("selection.beta", beta, between(0, 1),
+      "policy beta skips experts whose weight is below this share of the token's greatest");
+    v("selection.layer_budgets", layer_budgets, anything(),
+      "file with a quality for each layer (wdmoe eval sensitivity), used where none is set");
+
+    v("trace.directory", trace_directory, anything(),
+      "where wdmoe trace record may put its files; empty: nothing is recorded");
+    v("trace.most_mib", trace_most_mib, between(1, 1 << 20), "largest recording, in MiB");
 
     v("chat.system_prefix", chat_system_prefix, anything(), "put before system messages");
     v("chat.user_prefix", chat_user_prefix, anything(),

@@ -71,9 +71,9 @@ Decoder::Decoder(const weights::Checkpoint& checkpoint, const ModelConfig& confi
       weights_(std::move(weights)),
       pool_(pool),
       experts_(experts),
-      policy_(&policy),
       attention_(config_, weights_, pool),
-      gate_(weights_, pool) {}
+      gate_(weights_, pool),
+      selector_(experts, policy, config.experts_per_token) {}
 
 Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& costs) {
   WDMOE_TRY(check(batch));
@@ -81,6 +81,7 @@ Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& co
   const Matrix<float> x = look_up(batch);  // [rows, hidden]
   costs.head += watch.lap();
   attention_.begin(batch);
+  selector_.begin(batch);
   if (Result<void> done = run_layers(batch, x, costs); !done) {
     experts_.abandon();
     return tl::unexpected<Error>(std::move(done).error());
@@ -90,6 +91,7 @@ Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& co
   costs.head += watch.lap();
   for (const Slice& slice : batch) slice.cache->advance(slice.tokens.size());
   costs.tokens += x.rows;
+  costs.tally += selector_.tally(0, x.rows);
   costs.total += watch.total();
   return logits;
 }
@@ -108,7 +110,7 @@ Result<void> Decoder::run_layers(Span<const Slice> batch, Matrix<float> x, StepC
       watch.lap();
       attention_.forward(layer, batch, part, of(x, part));  // here, on the base station
       costs.attention += watch.lap();
-      WDMOE_TRY(begin_experts(layer, of(x, part), of(sums, part), costs));  // on the devices
+      WDMOE_TRY(begin_experts(layer, part, of(x, part), of(sums, part), costs));  // on the devices
     }
   }
   for (const RowRange part : parts) WDMOE_TRY(finish_experts(of(x, part), of(sums, part), costs));
@@ -117,8 +119,8 @@ Result<void> Decoder::run_layers(Span<const Slice> batch, Matrix<float> x, StepC
 
 /// sums = Σ weight · expert(norm(x)) over the experts that each row's gate and the policy choose;
 /// there once finish_experts() has returned.
-Result<void> Decoder::begin_experts(std::size_t layer, Matrix<float> x, Matrix<float> sums,
-                                    StepCosts& costs) {
+Result<void> Decoder::begin_experts(std::size_t layer, RowRange part, Matrix<float> x,
+                                    Matrix<float> sums, StepCosts& costs) {
   Stopwatch watch;
   const Matrix<float> normed = normed_.matrix(x.rows, config_.hidden);
   kernels::rms_norm(weights_.layers[layer].expert_norm, config_.rms_norm_epsilon, x, normed);
@@ -126,31 +128,19 @@ Result<void> Decoder::begin_experts(std::size_t layer, Matrix<float> x, Matrix<f
   const Result<Matrix<const float>> gates = gate_.forward(layer, normed);  // rows sum to 1
   if (!gates) return tl::unexpected<Error>(gates.error());
   costs.gate += watch.lap();
-  WDMOE_TRY(select(layer, *gates));  // which experts, on which devices
+  const Result<const Selection*> chosen = selector_.select(layer, part, *gates);
+  if (!chosen) return tl::unexpected<Error>(chosen.error());  // which experts, on which devices
   costs.selection += watch.lap();
-  return experts_.begin(layer, chosen_, normed, sums, costs);
+  return experts_.begin(layer, **chosen, normed, sums, costs);
 }
 
 Result<void> Decoder::finish_experts(Matrix<float> x, Matrix<const float> sums, StepCosts& costs) {
   WDMOE_TRY(experts_.finish(costs));
   Stopwatch watch;
+  selector_.finished();
   kernels::add_scaled(1.0f, sums, x);
   costs.combine += watch.lap();
   return {};
-}
-
-Result<void> Decoder::select(std::size_t layer, Matrix<const float> gates) {
-  SelectionInput input;
-  input.layer = layer;
-  input.top_k = config_.experts_per_token;
-  input.probabilities = gates;
-  input.holders = &experts_.holders(layer);
-  policy_->select(input, chosen_);
-  const auto homeless = std::find_if(chosen_.begin(), chosen_.end(),
-                                     [](const Choice& c) { return c.device == kNobody; });
-  if (homeless == chosen_.end()) return {};
-  return fail(Code::unavailable, "layer " + std::to_string(layer) + ": no device holds expert " +
-                                     std::to_string(homeless->expert));
 }
 
 Result<void> Decoder::check(Span<const Slice> batch) const {

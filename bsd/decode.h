@@ -14,6 +14,7 @@
 #include "bsd/moe/expert_runner.h"
 #include "bsd/moe/selection.h"
 #include "bsd/request.h"
+#include "bsd/selector.h"
 #include "common/result.h"
 #include "common/tensor.h"
 #include "kernels/thread_pool.h"
@@ -31,7 +32,9 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   const ModelConfig& config() const { return config_; }
-  void set_policy(SelectionPolicy& policy) { policy_ = &policy; }
+  void set_policy(SelectionPolicy& policy) { selector_.set_policy(policy); }
+  /// Policy, witnesses and tallies of the decisions.
+  Selector& selector() { return selector_; }
 
   /// Runs the batch through every layer and advances the caches.  Returns the wanted logits, row by
   /// row in batch order, [wanted, vocabulary]; valid until the next step.  Adds to `costs`.
@@ -48,10 +51,9 @@ class Decoder {
   Result<void> check(Span<const Slice> batch) const;
   Matrix<float> look_up(Span<const Slice> batch);
   Result<void> run_layers(Span<const Slice> batch, Matrix<float> x, StepCosts& costs);
-  Result<void> begin_experts(std::size_t layer, Matrix<float> x, Matrix<float> sums,
+  Result<void> begin_experts(std::size_t layer, RowRange part, Matrix<float> x, Matrix<float> sums,
                              StepCosts& costs);
   Result<void> finish_experts(Matrix<float> x, Matrix<const float> sums, StepCosts& costs);
-  Result<void> select(std::size_t layer, Matrix<const float> gates);
   Matrix<const float> head(Span<const Slice> batch, Matrix<const float> x);
 
   weights::Checkpoint checkpoint_;  ///< keeps the files mapped
@@ -59,10 +61,9 @@ class Decoder {
   const ModelWeights weights_;
   kernels::ThreadPool& pool_;
   ExpertRunner& experts_;
-  SelectionPolicy* policy_;
   Attention attention_;
   Gate gate_;
-  Selection chosen_;
+  Selector selector_;
   Scratch x_, normed_, sums_, wanted_, logits_;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "bsd/moe/catalogue.h"
 #include "common/check.h"
 
 namespace wdmoe::bsd {
@@ -38,6 +39,15 @@ Result<void> check_sampling(const Sampling& s) {
   return {};
 }
 
+Result<void> check_wish(const PolicyWish& wish) {
+  if (wish.policy.value_or(0) >= policies().size())
+    return fail(Code::bad_input, "policy: there is none of number " + std::to_string(*wish.policy));
+  const double quality = wish.quality.value_or(0);
+  if (!(quality >= 0 && quality <= 1))
+    return fail(Code::bad_input, "quality: expected a number in [0, 1]");
+  return {};
+}
+
 Result<void> check_request(const Request& request, std::size_t vocabulary) {
   if (request.prompt.empty()) return fail(Code::bad_input, "prompt: expected at least one token");
   for (const Token token : request.prompt)
@@ -56,6 +66,7 @@ Result<void> check_request(const Request& request, std::size_t vocabulary) {
   if (request.all_logits && request.prompt.size() > kMostCollected / vocabulary)
     return fail(Code::limit, "logits of every position: at most " +
                                  std::to_string(kMostCollected / vocabulary) + " tokens");
+  WDMOE_TRY(check_wish(request.wish));
   return check_sampling(request.sampling);
 }
 
@@ -205,12 +216,24 @@ void Engine::deliver(Matrix<const float> logits, StepCosts& costs) {
   const Nanoseconds sampling = SteadyClock().now() - start;
   costs.head += sampling;
   costs.total += sampling;
+  std::size_t first_row = 0;
   for (std::size_t i = 0; i < planned_.size(); ++i) {
     const Span<TokenEvent> own(events_.data() + first_event[i],
                                first_event[i + 1] - first_event[i]);
-    planned_[i]->charge(costs, own);
+    planned_[i]->charge(costs_of(i, first_row, costs), own);
+    first_row += batch_[i].tokens.size();
     for (TokenEvent& event : own) emit(*planned_[i], std::move(event));
   }
+}
+
+/// The pass as slice `index` has it on its bill: its own rows' decisions.
+StepCosts Engine::costs_of(std::size_t index, std::size_t first_row, const StepCosts& costs) {
+  StepCosts own = costs;
+  const Slice& slice = batch_[index];
+  own.tally = decoder_.selector().tally(first_row, slice.tokens.size());
+  own.policy =
+      slice.wish.policy ? policies()[*slice.wish.policy].name : decoder_.selector().policy().name();
+  return own;
 }
 
 /// A device's fault may pass: the same step is tried again until the deadline.  Then, or for any

@@ -80,6 +80,7 @@ class Engine {
   void plan();
   Turn step();
   void deliver(Matrix<const float> logits, StepCosts& costs);
+  StepCosts costs_of(std::size_t index, std::size_t first_row, const StepCosts& costs);
   Turn step_failed(const Error& error);
   void fail_all(const std::string& why);
   void fail_submission(const Submission& submission, FinishReason reason, const std::string& why);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <initializer_list>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -139,6 +140,54 @@ void add_fleet(const FleetSnapshot& fleet, std::vector<MetricFamily>& families) 
       .to(families);
 }
 
+void add_layers(const std::vector<LayerCounts>& layers, std::vector<MetricFamily>& families) {
+  auto rows = counter("wdmoe_gate_rows_total", "Decisions: a token's row in a layer.");
+  auto kept = counter("wdmoe_kept_gate_mass_total",
+                      "Share of the gate's top-k mass that was kept, summed over decisions.");
+  auto drops = counter("wdmoe_experts_dropped_total",
+                       "Experts of the gate's top-k that were left out without a substitute.");
+  auto substitutes = counter("wdmoe_experts_substituted_total",
+                             "Experts that took the place of one of the gate's top-k.");
+  auto waits = counter("wdmoe_layer_waits_total", "Exchanges, by whether a prediction was made.");
+  auto wait = counter("wdmoe_layer_wait_seconds_total",
+                      "Attention waiting latency: from the first row sent to the last answer; "
+                      "predicted, and measured for the same exchanges, and of all of them.");
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    const LayerCounts& counts = layers[layer];
+    const std::string name = std::to_string(layer);
+    rows.add(counts.tally.rows, {{"layer", name}});
+    kept.add(counts.tally.kept, {{"layer", name}});
+    drops.add(counts.tally.drops, {{"layer", name}, {"reason", "policy"}});
+    substitutes.add(counts.tally.substitutions, {{"layer", name}});
+    waits.add(counts.predicted_waits, {{"layer", name}, {"predicted", "yes"}})
+        .add(counts.waits - counts.predicted_waits, {{"layer", name}, {"predicted", "no"}});
+    wait.add(counts.predicted_s, {{"layer", name}, {"kind", "predicted"}})
+        .add(counts.measured_s, {{"layer", name}, {"kind", "measured_of_predicted"}})
+        .add(counts.waited_s, {{"layer", name}, {"kind", "measured"}});
+  }
+  for (Snapshot* family : {&rows, &kept, &drops, &substitutes, &waits, &wait}) family->to(families);
+}
+
+MetricFamily prediction_ratios(const PredictionRatios& ratios) {
+  ClientMetric sample;
+  std::uint64_t count = 0;
+  for (std::size_t bucket = 0; bucket < ratios.counts.size(); ++bucket) {
+    count += ratios.counts[bucket];
+    const double bound = bucket < PredictionRatios::kBounds.size()
+                             ? PredictionRatios::kBounds[bucket]
+                             : std::numeric_limits<double>::infinity();
+    sample.histogram.bucket.push_back({count, bound});
+  }
+  sample.histogram.sample_count = count;
+  sample.histogram.sample_sum = ratios.sum;
+  MetricFamily family;
+  family.name = "wdmoe_layer_wait_prediction_ratio";
+  family.help = "Predicted over measured waiting latency of single exchanges; 1 is a perfect one.";
+  family.type = MetricType::Histogram;
+  family.metric.push_back(std::move(sample));
+  return family;
+}
+
 }  // namespace
 
 struct Metrics::Instruments {
@@ -173,9 +222,15 @@ void Metrics::observe_inter_token(double s) {
   instruments_->inter_token.Observe(s);
 }
 
-std::string Metrics::text(const EngineStats& engine, const FleetSnapshot* fleet) const {
+std::string Metrics::text(const EngineStats& engine, const FleetSnapshot* fleet,
+                          const LedgerSnapshot& selection, const std::string& policy) const {
   auto families = instruments_->registry.Collect();
   add_engine(engine, families);
+  gauge("wdmoe_selection_policy_info", "The policy in force; requests may ask for another.")
+      .add(1.0, {{"policy", policy}})
+      .to(families);
+  add_layers(selection.layers, families);
+  families.push_back(prediction_ratios(selection.ratios));
   if (fleet != nullptr) add_fleet(*fleet, families);
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -7,6 +7,7 @@
 
 #include "bsd/engine.h"
 #include "bsd/fleet/fleet.h"
+#include "bsd/moe/ledger.h"
 #include "bsd/request.h"
 
 namespace wdmoe::bsd {
@@ -22,8 +23,10 @@ class Metrics {
   void observe_first_token(double seconds);
   void observe_inter_token(double seconds);
 
-  /// The whole page.  `fleet` is empty when the experts are in this process.
-  std::string text(const EngineStats& engine, const FleetSnapshot* fleet) const;
+  /// The whole page; `policy`: in force now.  `fleet` is empty when the experts are in this
+  /// process.
+  std::string text(const EngineStats& engine, const FleetSnapshot* fleet,
+                   const LedgerSnapshot& selection, const std::string& policy) const;
 
  private:
   struct Instruments;

@@ -2,6 +2,14 @@
 
 namespace wdmoe::bsd {
 
+SelectionTally& SelectionTally::operator+=(const SelectionTally& other) {
+  rows += other.rows;
+  kept += other.kept;
+  drops += other.drops;
+  substitutions += other.substitutions;
+  return *this;
+}
+
 StepCosts& StepCosts::operator+=(const StepCosts& other) {
   attention += other.attention;
   gate += other.gate;
@@ -16,6 +24,8 @@ StepCosts& StepCosts::operator+=(const StepCosts& other) {
   round_trips += other.round_trips;
   messages += other.messages;
   tokens += other.tokens;
+  tally += other.tally;
+  if (!other.policy.empty()) policy = other.policy;
   return *this;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,18 @@ struct Sampling {
   std::uint64_t seed = 0;
 };
 
+/// How a request wants its experts chosen; what is absent: as the station is set.
+struct PolicyWish {
+  std::optional<std::uint8_t> policy;  ///< index into policies() of bsd/moe/catalogue.h
+  /// Least kept gate mass, mean over the rows of a batch that share the wish, [0, 1].
+  std::optional<double> quality;
+
+  bool empty() const { return !policy && !quality; }
+  friend bool operator==(const PolicyWish& a, const PolicyWish& b) {
+    return a.policy == b.policy && a.quality == b.quality;
+  }
+};
+
 struct Request {
   RequestId id = 0;
   std::vector<Token> prompt;      ///< at least one token
@@ -35,12 +48,22 @@ struct Request {
   bool ignore_eos = false;
   bool all_logits = false;  ///< deliver the logits of every prompt position (checks)
   bool trace = false;       ///< deliver per-token costs
+  PolicyWish wish;
 };
 
 struct TokenLogprob {
   Token token = 0;
   float logprob = 0;
   std::vector<std::pair<Token, float>> top;  ///< best first; holds at least `token` itself
+};
+
+/// What selection did to the gate's own choice, summed over decisions (a row in a layer).
+struct SelectionTally {
+  std::uint64_t rows = 0;  ///< decisions
+  double kept = 0;         ///< kept gate mass of each, in [0, 1]
+  std::uint64_t drops = 0, substitutions = 0;
+
+  SelectionTally& operator+=(const SelectionTally& other);
 };
 
 /// What one forward pass (or the sum of several) cost; see docs/performance.md for the terms.
@@ -57,6 +80,8 @@ struct StepCosts {
   std::uint64_t round_trips = 0;  ///< layers' exchanges that waited for at least one device
   std::uint64_t messages = 0;     ///< Dispatches sent
   std::uint64_t tokens = 0;       ///< rows of the pass, of all sequences
+  SelectionTally tally;           ///< of all sequences; in a request's bill: of its own rows
+  std::string_view policy;        ///< that chose last; of static storage
 
   StepCosts& operator+=(const StepCosts& other);
 };

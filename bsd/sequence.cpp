@@ -31,6 +31,8 @@ Slice Sequence::slice(std::size_t count) {
   const bool last = count == pending();
   Slice slice;
   slice.cache = cache_.get();
+  slice.sequence = request_.id;
+  slice.wish = request_.wish;
   slice.tokens = {tokens_.data() + first_fed_, count};
   if (prefilling() && wants_all_logits())
     slice.logits = Slice::Logits::all;

@@ -15,15 +15,20 @@
 #include <unistd.h>
 
 #include "bsd/api/server.h"
+#include "bsd/control.h"
 #include "bsd/decode.h"
 #include "bsd/engine.h"
 #include "bsd/engine_host.h"
 #include "bsd/fleet/fleet.h"
+#include "bsd/layer_budgets.h"
 #include "bsd/metrics.h"
 #include "bsd/model/kv_cache.h"
 #include "bsd/model/local_experts.h"
 #include "bsd/model/tokenizer.h"
+#include "bsd/moe/ledger.h"
+#include "bsd/moe/switchable.h"
 #include "bsd/reports.h"
+#include "bsd/trace/recorder.h"
 #include "common/log.h"
 #include "kernels/expert_backend.h"
 #include "weights/mixtral_names.h"
@@ -90,6 +95,8 @@ struct Station::Parts {
   std::unique_ptr<Fleet> open_fleet();
   std::unique_ptr<ExpertRunner> load_local_experts();
   std::unique_ptr<EngineHost> make_host();
+  std::unique_ptr<SwitchablePolicy> make_policy_of_config() const;
+  trace::Recorder::Options recorder_options();
   api::Settings api_settings(int inherited_http) const;
   api::Hooks api_hooks();
   Result<void> submit(Request request, EventSink sink);
@@ -117,7 +124,10 @@ struct Station::Parts {
   std::unique_ptr<ExpertRunner> local_experts;
   std::unique_ptr<EngineHost> host;
 
-  std::unique_ptr<SelectionPolicy> policy;
+  std::unique_ptr<SwitchablePolicy> policy;
+  Ledger ledger;
+  trace::Recorder recorder;
+  Control control;
   std::unique_ptr<Decoder> decoder;
   KvCache cache;
   Engine engine;
@@ -139,14 +149,20 @@ Station::Parts::Parts(const Config& config_in, int inherited_http)
       backend(config.local_experts ? kernels::make_cpu_backend(pool) : nullptr),
       local_experts(config.local_experts ? load_local_experts() : nullptr),
       host(make_host()),
-      policy(make_top_k_policy()),
+      policy(make_policy_of_config()),
+      ledger(model.layers),
+      recorder(recorder_options(), clock),
+      control(*policy, recorder, model_id),
       decoder(require(Decoder::load(checkpoint, model, pool,
                                     fleet ? static_cast<ExpertRunner&>(*fleet) : *local_experts,
                                     *policy))),
       cache(model, std::size_t{config.kv_cache_mib} << 20),
       engine(engine_options(config), *decoder, cache, *tokenizer, *host, clock),
       flush_timer(io),
-      server(io, api_settings(inherited_http), api_hooks(), *tokenizer) {}
+      server(io, api_settings(inherited_http), api_hooks(), *tokenizer) {
+  decoder->selector().add_witness(ledger);
+  decoder->selector().add_witness(recorder);
+}
 
 std::unique_ptr<Fleet> Station::Parts::open_fleet() {
   FleetOptions options;
@@ -175,6 +191,26 @@ std::unique_ptr<EngineHost> Station::Parts::make_host() {
   return std::make_unique<LocalHost>();
 }
 
+std::unique_ptr<SwitchablePolicy> Station::Parts::make_policy_of_config() const {
+  std::vector<double> layer_quality;
+  if (!config.layer_budgets.empty())
+    layer_quality =
+        require(load_layer_budgets(config.layer_budgets, model_id, model.layers)).layers;
+  return require(SwitchablePolicy::make({config.policy, {config.quality, config.beta}},
+                                        std::move(layer_quality)));
+}
+
+trace::Recorder::Options Station::Parts::recorder_options() {
+  trace::Recorder::Options options;
+  options.model = {model_id, model.layers, model.experts, model.experts_per_token};
+  options.directory = config.trace_directory;
+  options.most_bytes = std::uint64_t{config.trace_most_mib} << 20;
+  options.on_full = [this] {
+    boost::asio::post(io, [this] { (void)recorder.stop(); });  // too late if a client did
+  };
+  return options;
+}
+
 api::Settings Station::Parts::api_settings(int inherited_http) const {
   api::Settings settings;
   settings.listen = config.http_listen;
@@ -190,8 +226,8 @@ api::Settings Station::Parts::api_settings(int inherited_http) const {
   settings.model.created = std::chrono::duration_cast<std::chrono::seconds>(
                                std::chrono::system_clock::now().time_since_epoch())
                                .count();
-  settings.model.fingerprint =
-      "wdmoe-" WDMOE_VERSION "-" + std::string(policy->name()) + "-" + model_id.substr(0, 8);
+  for (const PolicyEntry& entry : policies())
+    settings.model.policies.push_back({std::string(entry.name), std::string(entry.help)});
   if (const auto begin = tokenizer->encode("", true); begin && !begin->empty())
     settings.model.bos_token = tokenizer->decode(*begin, false);
   if (!model.eos_tokens.empty()) {
@@ -213,9 +249,11 @@ api::Hooks Station::Parts::api_hooks() {
   hooks.metrics = [this] {
     std::optional<FleetSnapshot> agents;
     if (fleet) agents = fleet->snapshot();
-    return metrics.text(engine.stats(), agents ? &*agents : nullptr);
+    return metrics.text(engine.stats(), agents ? &*agents : nullptr, ledger.snapshot(),
+                        policy->setting().policy);
   };
   hooks.agents = [this] { return agents_json(fleet ? fleet->snapshot() : FleetSnapshot{}); };
+  control.serve(hooks);
   hooks.count_request = [this](unsigned status) { metrics.count_request(status); };
   hooks.observe_first_token = [this](double seconds) { metrics.observe_first_token(seconds); };
   hooks.observe_inter_token = [this](double seconds) { metrics.observe_inter_token(seconds); };

@@ -44,6 +44,7 @@ Result<System> System::open(const SystemOptions& options) {
   config.local_experts = true;
   config.http_listen = "127.0.0.1:0";
   config.threads = options.threads;
+  config.trace_directory = options.trace_directory;
   config.log.level = "warn";
   log::start(config.log);
   try {

@@ -3,6 +3,7 @@
 // (--model): the same base station with its experts in-process, over loopback, so that every
 // command has one way of asking.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,7 @@ struct SystemOptions {
   std::string bsd;
   std::string model;
   unsigned threads = 0;
+  std::filesystem::path trace_directory;  ///< of --model, for recordings; not a flag
 
   void add_to(CLI::App& command);
 };

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # folder -> (project folders it may include besides itself, third-party prefixes it may include)
 COMMON_HEADERS = ("gsl/", "tl/")
 ENGINE_PARTS = ("common", "bsd/engine", "bsd/inbox", "bsd/sequence", "bsd/stop_matcher", "bsd/decode",
-                "bsd/model", "bsd/moe", "bsd/request")
+                "bsd/model", "bsd/moe", "bsd/request", "bsd/selector")
 ALLOWED = {
     "common": ((), ("spdlog/", "toml++/", "CLI/", "systemd/", "fmt/")),
     "weights": (("common",), ("rapidjson/", "openssl/")),
@@ -25,12 +25,13 @@ ALLOWED = {
         ("kernels", "weights", "common", "bsd/moe", "bsd/request", "bsd/json_depth"),
         ("nlohmann/", "pcre2", "utf8proc", "sentencepiece"),
     ),
-    "bsd/fleet": (("wire", "schemas", "kernels", "common", "bsd/moe", "bsd/request"), ()),
+    "bsd/fleet": (("wire", "schemas", "kernels", "common", "bsd/moe", "bsd/radio", "bsd/request"), ()),
     "bsd/radio": (("common",), ()),
     "bsd/trace": (("schemas", "weights", "common", "bsd/moe"), ()),
     "bsd/api": (("common", "bsd/request", "bsd/model/tokenizer", "bsd/model/utf8", "bsd/json_depth"), ("boost/", "nlohmann/")),
     # files directly in bsd/: decode and engine tell the story, station alone knows all of bsd
-    "bsd/decode": (("kernels", "weights", "common", "bsd/model", "bsd/moe", "bsd/request"), ()),
+    "bsd/decode": (("kernels", "weights", "common", "bsd/model", "bsd/moe", "bsd/request", "bsd/selector"), ()),
+    "bsd/selector": (("common", "bsd/model", "bsd/moe", "bsd/request"), ()),
     **{f"bsd/{part}": (ENGINE_PARTS, ()) for part in
        ("engine", "inbox", "sequence", "stop_matcher", "engine_host")},
     "bsd/joint": (("common", "bsd/moe", "bsd/radio", "bsd/blend", "bsd/row_search"), ()),

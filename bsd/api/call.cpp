@@ -106,10 +106,12 @@ ApiResult<Request> read_shared(const json& body, const CallContext& context, Cal
   WDMOE_API_ASSIGN(stops, stops_from(body));
   WDMOE_API_ASSIGN(ignore_eos, bool_field(body, "ignore_eos", false));
   WDMOE_API_ASSIGN(per_prompt, choices_from(body));
+  WDMOE_API_ASSIGN(wish, wish_from(body, context.model));
   request.sampling = sampling;
   request.stop = std::move(stops);
   request.ignore_eos = ignore_eos;
   request.trace = call.trace;
+  request.wish = wish;
   call.per_prompt = per_prompt;
   return request;
 }

@@ -81,6 +81,23 @@ ApiResult<std::optional<std::uint32_t>> count_field(const json& object, std::str
   return std::optional<std::uint32_t>(static_cast<std::uint32_t>(value));
 }
 
+ApiResult<double> share_from(const json& value, std::string_view name) {
+  const double share = value.is_number() ? value.get<double>() : -1;
+  if (!(share >= 0 && share <= 1)) return bad_field(name, "should be a number from 0 to 1");
+  return share;
+}
+
+ApiResult<std::uint8_t> policy_from(const json& value, std::string_view name,
+                                    const ModelInfo& model) {
+  std::string known;
+  for (std::size_t index = 0; index < model.policies.size(); ++index) {
+    if (value.is_string() && value.get_ref<const std::string&>() == model.policies[index].name)
+      return static_cast<std::uint8_t>(index);
+    known += (index == 0 ? "" : ", ") + model.policies[index].name;
+  }
+  return bad_field(name, "should be one of " + known);
+}
+
 ApiResult<std::vector<Token>> token_list(const json& value, std::string_view name,
                                          std::size_t vocabulary) {
   std::vector<Token> tokens;

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bsd/api/error.h"
+#include "bsd/api/hooks.h"
 #include "bsd/request.h"
 
 namespace wdmoe::bsd::api {
@@ -34,6 +35,11 @@ ApiResult<float> number_field(const nlohmann::json& object, std::string_view key
 /// Nothing when absent.
 ApiResult<std::optional<std::uint32_t>> count_field(const nlohmann::json& object,
                                                     std::string_view key, std::uint32_t most);
+/// A number from 0 to 1; `name` stands in messages.
+ApiResult<double> share_from(const nlohmann::json& value, std::string_view name);
+/// The index of a policy's name.
+ApiResult<std::uint8_t> policy_from(const nlohmann::json& value, std::string_view name,
+                                    const ModelInfo& model);
 /// Token ids below `vocabulary`; `name` stands in messages.
 ApiResult<std::vector<Token>> token_list(const nlohmann::json& value, std::string_view name,
                                          std::size_t vocabulary);

@@ -87,11 +87,16 @@ json chat_logprobs(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& 
 }
 
 json costs_json(const StepCosts& costs) {
+  const double rows = static_cast<double>(costs.tally.rows);
   return {{"bs_ms", ms(costs.total - costs.wire_wait)},
           {"wait_ms", ms(costs.wire_wait)},
           {"bytes_sent", costs.bytes_sent},
           {"bytes_received", costs.bytes_received},
-          {"round_trips", costs.round_trips}};
+          {"round_trips", costs.round_trips},
+          {"policy", std::string(costs.policy)},
+          {"kept_gate_mass", costs.tally.rows == 0 ? 1.0 : costs.tally.kept / rows},
+          {"experts_dropped", costs.tally.drops},
+          {"experts_substituted", costs.tally.substitutions}};
 }
 
 json totals_json(const StepCosts& costs) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bsd/api/control.h"
 #include "bsd/api/fields.h"
 
 namespace wdmoe::bsd::api {
@@ -17,13 +18,6 @@ struct Route {
   std::string_view method, path;
   Handler handler;  // null: a call of the engine
 };
-
-HttpResponse json_response(const json& body, unsigned status = 200) {
-  HttpResponse response;
-  response.status = status;
-  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
-  return response;
-}
 
 json model_json(const ModelInfo& model) {
   return {{"id", model.name},
@@ -122,15 +116,26 @@ constexpr Route kRoutes[] = {
     {"GET", "/health", health},
     {"GET", "/metrics", metrics},
     {"GET", "/wdmoe/v1/agents", agents},
+    {"GET", "/wdmoe/v1/policy", policy},
+    {"PUT", "/wdmoe/v1/policy", put_policy},
+    {"GET", "/wdmoe/v1/trace", trace},
+    {"PUT", "/wdmoe/v1/trace", put_trace},
+    {"DELETE", "/wdmoe/v1/trace", delete_trace},
     {"GET", "/tokenizer_info", tokenizer_info},
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},
 };
 
-const Route* find_route(std::string_view path) {
+bool takes(const Route& route, std::string_view method) {
+  return route.method == method || (method == "HEAD" && route.method == "GET");
+}
+
+/// "GET, PUT": what `path` takes; empty if there is nothing.
+std::string methods_of(std::string_view path) {
+  std::string methods;
   for (const Route& route : kRoutes)
-    if (route.path == path) return &route;
-  return nullptr;
+    if (route.path == path) methods += (methods.empty() ? "" : ", ") + std::string(route.method);
+  return methods;
 }
 
 HttpResponse one_model(std::string_view id, const RouteContext& context) {
@@ -164,6 +169,7 @@ HttpResponse wrong_method(const HttpRequest& request, std::string_view allowed) 
   return response;
 }
 
+/// Without PUT: a web page on another site may ask for text, but not change how this system works.
 HttpResponse preflight() {
   HttpResponse response;
   response.status = 204;
@@ -175,6 +181,13 @@ HttpResponse preflight() {
 }
 
 }  // namespace
+
+HttpResponse json_response(const json& body, unsigned status) {
+  HttpResponse response;
+  response.status = status;
+  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  return response;
+}
 
 HttpResponse error_response(const ApiError& error) {
   HttpResponse response;
@@ -200,11 +213,11 @@ HttpResponse answer_directly(const HttpRequest& request, const RouteContext& con
   if (request.path().substr(0, kModels.size()) == kModels)
     return reads ? one_model(request.path().substr(kModels.size()), context)
                  : wrong_method(request, "GET");
-  const Route* route = find_route(request.path());
-  if (route == nullptr) return no_route(request.path());
-  const bool fits = route->method == request.method || (reads && route->method == "GET");
-  if (!fits || route->handler == nullptr) return wrong_method(request, route->method);
-  return route->handler(request, context);
+  for (const Route& route : kRoutes)
+    if (route.path == request.path() && takes(route, request.method) && route.handler != nullptr)
+      return route.handler(request, context);
+  const std::string methods = methods_of(request.path());
+  return methods.empty() ? no_route(request.path()) : wrong_method(request, methods);
 }
 
 }  // namespace wdmoe::bsd::api

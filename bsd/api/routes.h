@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "bsd/api/call.h"
 #include "bsd/api/hooks.h"
 #include "bsd/api/http.h"
@@ -26,5 +28,6 @@ std::optional<CallKind> call_of(const HttpRequest& request);
 HttpResponse answer_directly(const HttpRequest& request, const RouteContext& context);
 
 HttpResponse error_response(const ApiError& error);
+HttpResponse json_response(const nlohmann::json& body, unsigned status = 200);
 
 }  // namespace wdmoe::bsd::api

@@ -103,11 +103,27 @@ ApiResult<void> read_delivery(const json& body, Call& call) {
   if (const json* own = find_field(body, "wdmoe")) {
     if (!own->is_object()) return bad_field("wdmoe", "should be an object");
     for (const auto& [key, value] : own->items())
-      if (key != "trace") return unsupported_field("wdmoe." + key, "the setting");
+      if (key != "trace" && key != "policy" && key != "quality")
+        return unsupported_field("wdmoe." + key, "the setting");
     WDMOE_API_ASSIGN(trace, bool_field(*own, "trace", false));
     call.trace = trace;
   }
   return {};
+}
+
+ApiResult<PolicyWish> wish_from(const json& body, const ModelInfo& model) {
+  PolicyWish wish;
+  const json* own = find_field(body, "wdmoe");
+  if (own == nullptr) return wish;
+  if (const json* name = find_field(*own, "policy")) {
+    WDMOE_API_ASSIGN(index, policy_from(*name, "wdmoe.policy", model));
+    wish.policy = index;
+  }
+  if (const json* quality = find_field(*own, "quality")) {
+    WDMOE_API_ASSIGN(value, share_from(*quality, "wdmoe.quality"));
+    wish.quality = value;
+  }
+  return wish;
 }
 
 ApiResult<void> refuse_unsupported(const json& body) {

@@ -137,7 +137,7 @@ void Session::begin_call(CallKind kind, const HttpRequest& request) {
                      std::chrono::system_clock::now().time_since_epoch())
                      .count();
   head.model = settings.model.name;
-  head.fingerprint = settings.model.fingerprint;
+  head.fingerprint = host_->hooks().fingerprint(call->choices.front().wish);
   const RequestId first_id = host_->reserve_ids(call->choices.size());
   const std::uint64_t serial = ++serial_;
   const auto make_sink = [this, serial](std::size_t choice) -> EventSink {

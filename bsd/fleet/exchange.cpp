@@ -58,6 +58,10 @@ Result<void> Fleet::finish(StepCosts& costs) {
   Exchange& exchange = under_way(0);
   gather(exchange, costs);
   if (error_) return tl::unexpected<Error>(*error_);
+  last_wait_ = Nanoseconds{0};
+  for (const Index device : exchange.parcels.active)
+    last_wait_ =
+        std::max<Nanoseconds>(last_wait_, exchange.pending[device].received - exchange.began);
   for (Pending& pending : exchange.pending) pending.id = 0;
   oldest_ = (oldest_ + 1) % exchanges_.size();
   --count_;
@@ -72,7 +76,7 @@ void Fleet::abandon() {
 }
 
 Result<void> Fleet::send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs) {
-  const Instant started = clock_.now();
+  const Instant started = exchange.began = clock_.now();
   const Parcels& parcels = exchange.parcels;
   // The largest parcel takes longest out there: it goes first.
   send_order_.assign(parcels.active.begin(), parcels.active.end());
@@ -126,6 +130,7 @@ void Fleet::gather(Exchange& exchange, StepCosts& costs) {
   const Instant started = clock_.now();
   const Instant deadline = started + options_.deadline;
   Nanoseconds combining{0};
+  looked_ = false;
   while (!error_ && !exchange.complete()) {
     if (receive_spinning()) {
       const Instant received = clock_.now();
@@ -162,6 +167,7 @@ void Fleet::look_around(const Exchange& exchange, Instant deadline) {
 /// because an answer often comes within the time that a sleep and a wake-up would cost.
 bool Fleet::receive_spinning() {
   if (router_->receive(incoming_)) return true;
+  looked_ = true;
   const Instant until = clock_.now() + options_.spin;
   while (clock_.now() < until) {
     ::sched_yield();
@@ -214,6 +220,7 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
     return blame(device, "answered with rows of another shape");
   Pending& pending = exchange->pending[device];
   pending.answered = true;
+  pending.awaited = looked_;
   pending.received = clock_.now();
   pending.result = result;
   std::swap(pending.frame, incoming_.frame);  // the views move along with their memory
@@ -246,6 +253,30 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
   agent.health = pending.result.health;
 }
 
+/// Answers that had waited for us say nothing of the air: while the base station was busy with
+/// another part of the batch, nobody looked.
+void Fleet::learn(const Exchange& exchange, Index device) {
+  const Pending& pending = exchange.pending[device];
+  if (!pending.awaited) return;
+  const auto seconds = [](auto duration) {
+    return std::chrono::duration<double>(duration).count();
+  };
+  const wire::Timings& timings = pending.result.timings;
+  estimates_.add(
+      device,
+      {seconds(pending.received.time_since_epoch()), exchange.parcels.of_device[device].rows.size(),
+       seconds(pending.received - pending.sent), seconds(microseconds(timings.queue_us)),
+       seconds(microseconds(timings.compute_us))});
+}
+
+Latencies Fleet::latencies() {
+  const auto view = estimates_.view(roster_.devices().size());
+  Latencies latencies;
+  latencies.fixed_s = view.fixed_s;
+  latencies.per_row_s = view.per_row_s;
+  return latencies;
+}
+
 /// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum
 /// is the same each time.
 void Fleet::combine_ready(Exchange& exchange) {
@@ -256,6 +287,7 @@ void Fleet::combine_ready(Exchange& exchange) {
       return blame(device, "answered with values that are not finite");
     pulses_[device].bad_answers = 0;
     count_answer(exchange, device);
+    learn(exchange, device);
     ++exchange.combined;
   }
 }

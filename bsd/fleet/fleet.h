@@ -14,6 +14,7 @@
 #include "bsd/fleet/parcels.h"
 #include "bsd/fleet/roster.h"
 #include "bsd/moe/expert_runner.h"
+#include "bsd/radio/estimate.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "wire/messages.h"
@@ -67,6 +68,9 @@ class Fleet final : public ExpertRunner {
 
   const Holders& holders(std::size_t layer) const override { return roster_.holders(layer); }
   std::size_t worth_under_way() const override { return kMostUnderWay; }
+  /// Of those agents that have answered; the median of them for those that have not.
+  Latencies latencies() override;
+  Nanoseconds last_wait() const override { return last_wait_; }
 
   /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
   /// timeout, bad_input (an answer malformed, of a wrong shape or not finite; the third such in a
@@ -103,12 +107,14 @@ class Fleet final : public ExpertRunner {
     std::uint64_t id = 0;
     Instant sent{}, received{};
     bool answered = false;
+    bool awaited = false;       // taken in as it came: `received` is not late
     wire::Frame frame;          // the answer, as received
     wire::ExpertResult result;  // views into it
   };
   /// One layer of one part of a batch, from begin() to finish().
   struct Exchange {
     std::size_t layer = 0;
+    Instant began{};
     Matrix<float> y;
     Parcels parcels;
     std::vector<Pending> pending;  // [devices]
@@ -143,6 +149,7 @@ class Fleet final : public ExpertRunner {
   void take_answer(Index device, const wire::ExpertResult& result);
   void blame(Index device, const std::string& why);
   void count_answer(const Exchange& exchange, Index device);
+  void learn(const Exchange& exchange, Index device);
   void combine_ready(Exchange& exchange);
   bool add_answer(const Exchange& exchange, Index device);
   void fail_exchange(Index device, Code code, const std::string& why);
@@ -182,6 +189,10 @@ class Fleet final : public ExpertRunner {
   std::optional<Error> error_;                     // the first of those under way
   std::vector<float> scratch_;                     // [rows, hidden] of one answer
   std::uint64_t next_id_, pings_ = 0;
+
+  radio::Estimates estimates_;
+  bool looked_ = false;  // the socket was empty since gather() began
+  Nanoseconds last_wait_{0};
 
   std::vector<Pulse> pulses_;  // [devices]
   Instant last_beat_{};

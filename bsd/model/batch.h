@@ -16,6 +16,8 @@ struct Slice {
   KvSequence* cache = nullptr;  ///< reserved for length() + tokens.size() already
   Span<const Token> tokens;
   enum class Logits { none, last, all } logits = Logits::last;
+  std::uint64_t sequence = 0;  ///< its number, unique while the station runs
+  PolicyWish wish = {};
 };
 
 /// Consecutive rows of a batch.

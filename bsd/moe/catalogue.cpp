@@ -47,6 +47,17 @@ Span<const PolicyEntry> policies() {
   return {kPolicies.data(), kPolicies.size()};
 }
 
+Result<std::uint8_t> policy_index(std::string_view name) {
+  std::string known;
+  for (std::size_t index = 0; index < kPolicies.size(); ++index) {
+    if (kPolicies[index].name == name) return static_cast<std::uint8_t>(index);
+    known += known.empty() ? "" : ", ";
+    known += kPolicies[index].name;
+  }
+  return fail(Code::not_found, "no selection policy '" + std::string(name.substr(0, 64)) +
+                                   "'; choose one of: " + known);
+}
+
 Result<std::unique_ptr<SelectionPolicy>> make_policy(std::string_view name,
                                                      const PolicyOptions& options) {
   WDMOE_TRY(check(options));
@@ -63,13 +74,7 @@ Result<std::unique_ptr<SelectionPolicy>> make_policy(std::string_view name,
     return std::make_unique<RulePolicy<BetaRule>>("beta", BetaRule(options.beta));
   }
   if (name == "minmax") return std::make_unique<MinMaxPolicy>(options.quality);
-  std::string known;
-  for (const PolicyEntry& entry : kPolicies) {
-    known += known.empty() ? "" : ", ";
-    known += entry.name;
-  }
-  return fail(Code::not_found, "no selection policy '" + std::string(name.substr(0, 64)) +
-                                   "'; choose one of: " + known);
+  return tl::unexpected<Error>(policy_index(name).error());
 }
 
 }  // namespace wdmoe::bsd

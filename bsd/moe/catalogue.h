@@ -1,6 +1,7 @@
 #pragma once
 // The policies by name, for configuration, command lines and the control API.
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -26,6 +27,9 @@ struct PolicyEntry {
 
 /// Every policy, in the order of the documentation.
 Span<const PolicyEntry> policies();
+
+/// Where `name` stands in policies(); not_found for an unknown name (lists the known ones).
+Result<std::uint8_t> policy_index(std::string_view name);
 
 /// Errors: not_found for an unknown name (lists the known ones), bad_input for an option out of
 /// range.

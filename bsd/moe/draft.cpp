@@ -104,20 +104,23 @@ void Draft::write(Selection& selection) const {
 }
 
 double predicted_latency(const SelectionInput& input, const Selection& selection) {
-  Loads loads;
-  loads.reset(input);
+  return LatencyPredictor()(input, selection);
+}
+
+double LatencyPredictor::operator()(const SelectionInput& input, const Selection& selection) {
+  loads_.reset(input);
   std::size_t first = 0;
   for (std::size_t index = 0; index < selection.size(); ++index) {
     const Choice& choice = selection[index];
-    if (choice.device >= loads.devices()) return std::numeric_limits<double>::infinity();
+    if (choice.device >= loads_.devices()) return std::numeric_limits<double>::infinity();
     if (selection[first].row != choice.row) first = index;
     bool has_row = false;
     for (std::size_t other = first; other < index; ++other) {
       has_row = has_row || selection[other].device == choice.device;
     }
-    loads.add(choice.device, choice.expert, has_row);
+    loads_.add(choice.device, choice.expert, has_row);
   }
-  return loads.latency();
+  return loads_.latency();
 }
 
 double kept_gate_mass(const SelectionInput& input, const Selection& selection) {

@@ -70,6 +70,15 @@ class Draft {
   std::vector<std::uint16_t> count_;  // [rows] used of each row's slots, >= 1
 };
 
+/// As predicted_latency(), for callers on the token's path: keeps its buffers.
+class LatencyPredictor {
+ public:
+  double operator()(const SelectionInput& input, const Selection& selection);
+
+ private:
+  Loads loads_;
+};
+
 /// T of `selection` (see Latencies), infinite where a choice has nobody to compute it.
 /// For reports and tests; policies keep count as they go.
 double predicted_latency(const SelectionInput& input, const Selection& selection);

@@ -2,6 +2,8 @@
 // Where a layer's experts are computed, as the decoder sees it: over the air (fleet/) or in this
 // process (model/local_experts).
 
+#include <chrono>
+
 #include "bsd/moe/selection.h"
 #include "bsd/request.h"
 #include "common/result.h"
@@ -32,6 +34,14 @@ class ExpertRunner {
   /// Finishes the oldest exchange under way: blocks until every answer is there or a deadline
   /// passed (timeout, unavailable).  Adds its wire_wait, combine and bytes to `costs`.
   virtual Result<void> finish(StepCosts& costs) = 0;
+
+  /// What a device is likely to cost, learned from earlier exchanges; empty: not known.  Valid
+  /// until the next begin() or finish().
+  virtual Latencies latencies() { return {}; }
+
+  /// Of the exchange that the last finish() ended: from its first row sent to its last answer taken
+  /// in.  0: nothing was waited for.
+  virtual std::chrono::nanoseconds last_wait() const { return {}; }
 
   /// Gives up whatever is under way; after an error of begin() or finish(), or of the caller's own.
   virtual void abandon() = 0;

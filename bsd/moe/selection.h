@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bsd/request.h"
 #include "common/span.h"
 #include "common/tensor.h"
 
@@ -64,6 +65,8 @@ struct SelectionInput {
   double quality = -1;
   /// [rows] least kept gate mass of each row: what a request asked for, or empty.
   Span<const float> row_quality = {};
+  /// [rows] what each row's request asked for, or empty; read by SwitchablePolicy alone.
+  Span<const PolicyWish> wishes = {};
   const Selection* previous = nullptr;  ///< the last decision for these rows (joint optimisation)
 };
 

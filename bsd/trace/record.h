@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bsd/moe/selection.h"
+#include "bsd/moe/witness.h"
 #include "common/span.h"
 #include "common/tensor.h"
 
@@ -19,12 +20,7 @@ struct Header {
   std::size_t top_k = 0;                ///< of a token, as the model was trained
 };
 
-/// Consecutive rows of one sequence.
-struct Run {
-  std::uint64_t sequence = 0;  ///< unique within the trace
-  std::uint32_t position = 0;  ///< of the first row, in its sequence
-  std::uint32_t rows = 0;
-};
+using Run = RowRun;
 
 /// One layer's decision for some rows of one forward pass.  Views; whoever hands it out says how
 /// long they hold.

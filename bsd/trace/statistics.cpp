@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+
+#include "bsd/moe/tally.h"
 
 namespace wdmoe::bsd::trace {
 namespace {
@@ -40,7 +41,7 @@ double LayerStatistics::locality_by_chance() const {
   double sum = 0;
   for (const std::uint64_t count : chosen)
     sum += static_cast<double>(count) * static_cast<double>(count);
-  return sum / (static_cast<double>(rows) * static_cast<double>(choices));
+  return sum / (static_cast<double>(tally.rows) * static_cast<double>(choices));
 }
 
 Statistics::Statistics(const Header& header) : header_(header), layers_(header.layers) {
@@ -69,26 +70,18 @@ void Statistics::add(const Record& record) {
 
 void Statistics::add_row(LayerStatistics& layer, const float* probability,
                          Span<const Choice> choices) {
-  ++layer.rows;
   for (std::size_t expert = 0; expert < header_.experts; ++expert) {
     layer.probability[expert] += static_cast<double>(probability[expert]);
     layer.entropy_bits += entropy_term(static_cast<double>(probability[expert]));
   }
-  double kept = 0;
   for (const Choice& choice : choices) {
     ++layer.choices;
     ++layer.chosen[choice.expert];
-    kept += static_cast<double>(probability[choice.expert]);
     for (const Choice& other : choices)
       if (other.expert != choice.expert)
         ++layer.together[choice.expert * header_.experts + other.expert];
   }
-  scratch_.assign(probability, probability + header_.experts);
-  const auto end = scratch_.begin() + static_cast<std::ptrdiff_t>(header_.top_k);
-  std::partial_sort(scratch_.begin(), end, scratch_.end(), std::greater<>());
-  double top = 0;
-  for (auto value = scratch_.begin(); value != end; ++value) top += static_cast<double>(*value);
-  layer.kept_gate_mass += top > 0 ? kept / top : 1.0;
+  layer.tally += tally_row({probability, header_.experts}, header_.top_k, choices, scratch_);
 }
 
 void Statistics::follow(LayerStatistics& layer, std::size_t index, const Run& run,

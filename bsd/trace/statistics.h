@@ -12,13 +12,12 @@ namespace wdmoe::bsd::trace {
 
 /// Sums over the rows of one layer; the functions below make shares of them.
 struct LayerStatistics {
-  std::uint64_t rows = 0;
+  SelectionTally tally;  ///< rows, kept gate mass, drops and substitutions
   std::uint64_t choices = 0;
   std::vector<std::uint64_t> chosen;    ///< [experts] rows that were sent to each
   std::vector<double> probability;      ///< [experts] gate probability, summed
   std::vector<std::uint64_t> together;  ///< [experts, experts] rows that chose both; symmetric
   double entropy_bits = 0;              ///< of each row's gate probabilities, summed
-  double kept_gate_mass = 0;            ///< of each row (draft.h), summed
   std::uint64_t followed = 0;           ///< choices whose sequence's previous token is in the trace
   std::uint64_t repeated = 0;           ///< … and was sent to the same expert
 
@@ -29,7 +28,7 @@ struct LayerStatistics {
   /// repeated / followed: how often a choice is the previous token's too; 0 where none followed.
   double locality() const;
   /// What locality() would be if tokens of this popularity came in random order:
-  /// sum_e r_e^2 / sum_e r_e,  r_e = chosen(e) / rows.
+  /// sum_e r_e^2 / sum_e r_e,  r_e = chosen(e) / tally.rows.
   double locality_by_chance() const;
 };
 
@@ -42,7 +41,7 @@ class Statistics {
 
   const std::vector<LayerStatistics>& layers() const { return layers_; }
   std::uint64_t steps() const { return steps_; }  ///< forward passes
-  std::uint64_t tokens() const { return layers_.empty() ? 0 : layers_.front().rows; }
+  std::uint64_t tokens() const { return layers_.empty() ? 0 : layers_.front().tally.rows; }
   std::uint64_t sequences() const { return sequences_seen_; }
 
  private:

@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include "bsd/model/local_experts.h"
+#include "bsd/moe/switchable.h"
 #include "kernels/expert_backend.h"
 #include "tests/support/local_model.h"
 #include "tests/support/tiny_model.h"
@@ -251,6 +252,103 @@ TEST_CASE("decode: a large batch in two parts gives the same logits") {
                     all.end());
     }
     CHECK(worst_difference(got, wanted) < kRounding);
+  }
+}
+
+namespace {
+
+/// Writes down what it is told.
+class Notes final : public SelectionWitness {
+ public:
+  struct Decided {
+    std::uint64_t step;
+    std::size_t layer, first_row, rows;
+    SelectionTally tally;
+    std::vector<RowRun> runs;
+  };
+  void decided(const Decision& d) override {
+    all.push_back({d.step,
+                   d.input.layer,
+                   d.first_row,
+                   d.input.probabilities.rows,
+                   d.tally,
+                   {d.runs.begin(), d.runs.end()}});
+  }
+  void waited(const Wait& wait) override { waits.push_back(wait.layer); }
+  std::vector<Decided> all;
+  std::vector<std::size_t> waits;
+};
+
+}  // namespace
+
+TEST_CASE("decode: rows have the policy that their request asked for, in both parts of a batch") {
+  const test::TinyModel files;
+  test::LocalModel model(files.path());
+  Remote remote(model.experts());
+  const auto policy = SwitchablePolicy::make({}).value();
+  const auto decoder =
+      Decoder::load(model.checkpoint(), model.config(), model.pool(), remote, *policy).value();
+  Notes notes;
+  decoder->selector().add_witness(notes);
+  const std::vector<Token> prompts[] = {tokens_of(100, 2, 50), tokens_of(60, 3, 50)};
+  const std::size_t layers = model.config().layers;
+  const auto run = [&](Decoder& by, const PolicyWish& wish, StepCosts& costs) {
+    std::vector<std::unique_ptr<KvSequence>> caches;
+    std::vector<Slice> batch;
+    for (std::size_t i = 0; i < 2; ++i) {
+      caches.push_back(model.cache().open());
+      REQUIRE(caches[i]->reserve(prompts[i].size()));
+      batch.push_back({caches[i].get(),
+                       {prompts[i].data(), prompts[i].size()},
+                       Slice::Logits::all,
+                       40 + i,
+                       i == 1 ? wish : PolicyWish{}});
+    }
+    const auto logits = by.step({batch.data(), batch.size()}, costs);
+    REQUIRE(logits);
+    return rows_of(*logits);
+  };
+  const auto plain_policy = make_top_k_policy();
+  const auto plain =
+      Decoder::load(model.checkpoint(), model.config(), model.pool(), remote, *plain_policy)
+          .value();
+  StepCosts costs;
+  const auto expected = run(*plain, {}, costs);
+  costs = {};
+  CHECK(run(*decoder, {}, costs) == expected);  // topk is what it was, to the last bit
+  CHECK(costs.tally.rows == 160 * layers);
+  CHECK(costs.tally.kept == static_cast<double>(160 * layers));
+  CHECK(costs.tally.drops == 0);
+
+  notes = {};
+  costs = {};
+  const auto mixed = run(*decoder, {*policy_index("budget"), 0.6}, costs);
+  const auto first = static_cast<std::ptrdiff_t>(100 * model.config().vocabulary);
+  CHECK(worst_difference({mixed.begin(), mixed.begin() + first},
+                         {expected.begin(), expected.begin() + first}) < kRounding);
+  CHECK(worst_difference({mixed.begin() + first, mixed.end()},
+                         {expected.begin() + first, expected.end()}) > kRounding);
+  const SelectionTally others = decoder->selector().tally(0, 100);
+  const SelectionTally own = decoder->selector().tally(100, 60);
+  CHECK(others.rows == 100 * layers);
+  CHECK(others.drops == 0);
+  CHECK(own.rows == 60 * layers);
+  CHECK(own.drops > 0);
+  CHECK(own.kept >= 0.6 * static_cast<double>(own.rows) - 1e-3);
+  CHECK(own.kept < static_cast<double>(own.rows));
+  CHECK(costs.tally.drops == own.drops);
+
+  REQUIRE(notes.all.size() == 2 * layers);
+  CHECK(notes.waits.size() == 2 * layers);
+  for (std::size_t i = 0; i < notes.all.size(); ++i) {
+    CHECK(notes.all[i].layer == i / 2);
+    CHECK(notes.waits[i] == i / 2);
+    CHECK(notes.all[i].first_row == (i % 2) * 80);
+    CHECK(notes.all[i].rows == 80);
+    REQUIRE(notes.all[i].runs.size() == 2);
+    CHECK(notes.all[i].runs[1].sequence == 41);
+    CHECK(notes.all[i].runs[1].rows == 60);
+    CHECK(notes.all[i].step == notes.all[0].step);
   }
 }
 

@@ -265,6 +265,8 @@ TEST_CASE("engine: refuses what cannot be served, by name") {
        Code::limit, "83886 tokens"},
       {"cold", [](Request& r) { r.sampling.temperature = -1; }, Code::bad_input, "temperature"},
       {"NaN", [=](Request& r) { r.sampling.temperature = nan; }, Code::bad_input, "temperature"},
+      {"policy", [](Request& r) { r.wish.policy = 200; }, Code::bad_input, "policy"},
+      {"quality", [](Request& r) { r.wish.quality = 1.5; }, Code::bad_input, "quality"},
       {"top_p", [](Request& r) { r.sampling.top_p = 0; }, Code::bad_input, "top_p"},
       {"min_p", [](Request& r) { r.sampling.min_p = 2; }, Code::bad_input, "min_p"},
       {"penalty", [](Request& r) { r.sampling.repetition_penalty = 0; }, Code::bad_input,

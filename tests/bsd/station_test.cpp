@@ -66,22 +66,50 @@ TEST_CASE("metrics: the page holds engine, agents and HTTP in Prometheus' text f
   metrics.count_request(499);
   metrics.observe_first_token(0.03);
   const FleetSnapshot fleet = one_agent();
-  const std::string page = metrics.text(engine, &fleet);
+  LedgerSnapshot selection;
+  selection.layers.resize(2);
+  selection.layers[1].tally = {10, 9.5, 3, 2};
+  selection.layers[1].waits = 4;
+  selection.layers[1].predicted_waits = 3;
+  selection.layers[1].predicted_s = 0.5;
+  selection.layers[1].measured_s = 0.75;
+  selection.layers[1].waited_s = 1;
+  selection.ratios.counts[5] = 2;   // up to 1
+  selection.ratios.counts[11] = 1;  // beyond 4
+  selection.ratios.sum = 7.5;
+  const std::string page = metrics.text(engine, &fleet, selection, "minmax");
   CAPTURE(page);
   for (const char* line :
-       {"wdmoe_sequences_running 2", "wdmoe_tokens_total{kind=\"completion\"} 40",
+       {"wdmoe_sequences_running 2",
+        "wdmoe_tokens_total{kind=\"completion\"} 40",
         "wdmoe_kv_cache_pages{state=\"used\"} 6",
         "wdmoe_stage_seconds_total{stage=\"wire_wait\"} 1.5",
-        "wdmoe_requests_total{code=\"200\"} 2", "wdmoe_requests_total{code=\"499\"} 1",
+        "wdmoe_requests_total{code=\"200\"} 2",
+        "wdmoe_requests_total{code=\"499\"} 1",
         "wdmoe_time_to_first_token_seconds_bucket{le=\"0.02\"} 0",
         "wdmoe_time_to_first_token_seconds_bucket{le=\"0.05\"} 1",
         "wdmoe_device_up{device=\"jetson-1\"} 1",
         "wdmoe_wire_bytes_total{device=\"jetson-1\",direction=\"downlink\"} 1000",
         "wdmoe_wire_bytes_total{device=\"jetson-1\",direction=\"uplink\"} 2000",
         "wdmoe_dispatches_total{device=\"jetson-1\",outcome=\"answered\"} 5",
-        "# TYPE wdmoe_wire_bytes_total counter"})
+        "# TYPE wdmoe_wire_bytes_total counter",
+        "wdmoe_selection_policy_info{policy=\"minmax\"} 1",
+        "wdmoe_gate_rows_total{layer=\"1\"} 10",
+        "wdmoe_kept_gate_mass_total{layer=\"1\"} 9.5",
+        "wdmoe_experts_dropped_total{layer=\"1\",reason=\"policy\"} 3",
+        "wdmoe_experts_substituted_total{layer=\"1\"} 2",
+        "wdmoe_layer_waits_total{layer=\"1\",predicted=\"yes\"} 3",
+        "wdmoe_layer_waits_total{layer=\"1\",predicted=\"no\"} 1",
+        "wdmoe_layer_wait_seconds_total{layer=\"1\",kind=\"predicted\"} 0.5",
+        "wdmoe_layer_wait_seconds_total{layer=\"1\",kind=\"measured_of_predicted\"} 0.75",
+        "wdmoe_layer_wait_seconds_total{layer=\"1\",kind=\"measured\"} 1",
+        "wdmoe_layer_wait_prediction_ratio_bucket{le=\"0.9\"} 0",
+        "wdmoe_layer_wait_prediction_ratio_bucket{le=\"1\"} 2",
+        "wdmoe_layer_wait_prediction_ratio_bucket{le=\"+Inf\"} 3",
+        "wdmoe_layer_wait_prediction_ratio_count 3",
+        "wdmoe_layer_wait_prediction_ratio_sum 7.5"})
     CHECK_MESSAGE(has_line(page, line), line);
-  CHECK(metrics.text(engine, nullptr).find("wdmoe_device_up") == std::string::npos);
+  CHECK(metrics.text(engine, nullptr, {}, "topk").find("wdmoe_device_up") == std::string::npos);
 }
 
 TEST_CASE("reports: agents as JSON, with units in the names") {

@@ -192,6 +192,10 @@ TEST_CASE("answer: a trace gives the costs of each token and the totals with the
     CHECK(chunks[i]["wdmoe"]["bs_ms"] == 3.0);
     CHECK(chunks[i]["wdmoe"]["wait_ms"] == 2.0);
     CHECK(chunks[i]["wdmoe"]["bytes_sent"] == 100);
+    CHECK(chunks[i]["wdmoe"]["policy"] == "minmax");
+    CHECK(chunks[i]["wdmoe"]["kept_gate_mass"] == 0.75);
+    CHECK(chunks[i]["wdmoe"]["experts_dropped"] == 2);
+    CHECK(chunks[i]["wdmoe"]["experts_substituted"] == 1);
     CHECK_FALSE(chunks[i]["wdmoe"].contains("stages_ms"));
   }
   CHECK(chunks[3]["wdmoe"]["stages_ms"]["total"] == 5.0);

@@ -42,6 +42,7 @@ TEST_CASE("call: a completion's defaults are OpenAI's") {
   CHECK(request.sampling.temperature == 1.0f);
   CHECK(request.sampling.seed == 77);
   CHECK_FALSE(request.top_logprobs);
+  CHECK(request.wish.empty());
   CHECK_FALSE(call->stream);
 }
 
@@ -60,23 +61,24 @@ TEST_CASE("call: every form of prompt becomes choices in order") {
 }
 
 TEST_CASE("call: fields arrive where they belong") {
-  const auto call = completion({{"prompt", "a"},
-                                {"max_tokens", 3},
-                                {"temperature", 0},
-                                {"top_p", 0.5},
-                                {"top_k", 7},
-                                {"min_p", 0.25},
-                                {"repetition_penalty", 1.5},
-                                {"seed", -1},
-                                {"stop", "x"},
-                                {"stream", true},
-                                {"stream_options", {{"include_usage", true}}},
-                                {"logprobs", 2},
-                                {"echo", true},
-                                {"ignore_eos", true},
-                                {"user", "somebody"},
-                                {"unheard_of", {1, 2}},
-                                {"wdmoe", {{"trace", true}}}});
+  const auto call =
+      completion({{"prompt", "a"},
+                  {"max_tokens", 3},
+                  {"temperature", 0},
+                  {"top_p", 0.5},
+                  {"top_k", 7},
+                  {"min_p", 0.25},
+                  {"repetition_penalty", 1.5},
+                  {"seed", -1},
+                  {"stop", "x"},
+                  {"stream", true},
+                  {"stream_options", {{"include_usage", true}}},
+                  {"logprobs", 2},
+                  {"echo", true},
+                  {"ignore_eos", true},
+                  {"user", "somebody"},
+                  {"unheard_of", {1, 2}},
+                  {"wdmoe", {{"trace", true}, {"policy", "minmax"}, {"quality", 0.75}}}});
   REQUIRE(call);
   const Request& request = call->choices[0];
   CHECK(request.max_tokens == 3);
@@ -91,6 +93,8 @@ TEST_CASE("call: fields arrive where they belong") {
   CHECK(request.echo_logprobs);
   CHECK(request.ignore_eos);
   CHECK(request.trace);
+  CHECK(request.wish.policy == 1);
+  CHECK(request.wish.quality == 0.75);
   CHECK(call->stream);
   CHECK(call->include_usage);
   CHECK(call->echo);
@@ -146,6 +150,11 @@ TEST_CASE("call: what it does not do, or not so, is refused by the field's name"
       {"tools", {{"tools", json::array({json::object({{"type", "function"}})})}}, "tools"},
       {"response_format", {{"response_format", {{"type", "json_object"}}}}, "response_format"},
       {"an unknown setting of ours", {{"wdmoe", {{"tracing", true}}}}, "wdmoe.tracing"},
+      {"an unknown policy", {{"wdmoe", {{"policy", "fastest"}}}}, "wdmoe.policy"},
+      {"a policy by number", {{"wdmoe", {{"policy", 1}}}}, "wdmoe.policy"},
+      {"a quality above 1", {{"wdmoe", {{"quality", 1.1}}}}, "wdmoe.quality"},
+      {"a negative quality", {{"wdmoe", {{"quality", -0.1}}}}, "wdmoe.quality"},
+      {"a quality as text", {{"wdmoe", {{"quality", "0.9"}}}}, "wdmoe.quality"},
       {"another model", {{"model", "gpt-4"}}, "model"},
   };
   for (const auto& c : cases) {
@@ -225,7 +234,8 @@ TEST_CASE("call: hostile bodies are refused, never a crash") {
     CHECK_FALSE(parse_chat(body, context));
     CHECK_FALSE(parse_logits(body, context));
   }
-  const std::string good = R"({"prompt":[1,2],"stop":["a"],"logprobs":1,"wdmoe":{"trace":true}})";
+  const std::string good =
+      R"({"prompt":[1,2],"stop":["a"],"logprobs":1,"wdmoe":{"trace":true,"policy":"topk","quality":1}})";
   for (std::size_t length = 0; length < good.size(); ++length)
     CHECK_FALSE(parse_completion(good.substr(0, length), context));
   for (std::size_t at = 0; at < good.size(); ++at)

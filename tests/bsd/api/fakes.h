@@ -55,7 +55,7 @@ inline ModelInfo test_model() {
   model.name = "demo";
   model.max_context = 100;
   model.created = 1'700'000'000;
-  model.fingerprint = "test-build";
+  model.policies = {{"topk", "the gate's own"}, {"minmax", "ours"}};
   model.bos_token = "<s>";
   return model;
 }
@@ -88,6 +88,8 @@ inline std::vector<TokenEvent> events_for(const Request& request) {
     event.costs.total = std::chrono::milliseconds(5);
     event.costs.wire_wait = std::chrono::milliseconds(2);
     event.costs.bytes_sent = 100;
+    event.costs.tally = {4, 3.0, 2, 1};
+    event.costs.policy = "minmax";
     if (i + 1 == request.max_tokens) {
       event.finish = FinishReason::length;
       event.totals = event.costs;
@@ -117,6 +119,38 @@ class FakeEngine {
       return health_;
     };
     hooks.metrics = [] { return std::string("wdmoe_device_up 1\n"); };
+    hooks.policy = [this] {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      return policy_;
+    };
+    hooks.set_policy = [this](const PolicyState& state) -> Result<void> {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      policy_ = state;
+      return {};
+    };
+    hooks.trace = [this] {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      return trace_;
+    };
+    hooks.start_trace = [this](const TraceWish& wish) -> Result<TraceState> {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (wish.name == "denied") return fail(Code::denied, "recording is off");
+      if (wish.name == "full") return fail(Code::io, "the disk is full");
+      if (trace_.recording) return fail(Code::busy, "one is under way");
+      trace_.recording = true;
+      trace_.name = wish.name;
+      trace_.tokens = wish.tokens.value_or(0);
+      return trace_;
+    };
+    hooks.stop_trace = [this]() -> Result<TraceState> {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!trace_.recording) return fail(Code::not_found, "no recording is under way");
+      trace_.recording = false;
+      return trace_;
+    };
+    hooks.fingerprint = [](const PolicyWish& wish) {
+      return std::string(wish.policy ? "test-build-wish" : "test-build");
+    };
     hooks.agents = [] { return std::string(R"({"agents":[]})"); };
     hooks.count_request = [this](unsigned status) {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -201,6 +235,8 @@ class FakeEngine {
   std::size_t capacity_ = 1000;
   std::optional<Error> refusal_;
   Health health_{true, {}};
+  PolicyState policy_{"topk", {}, 0.3, false};
+  TraceState trace_;
 };
 
 }  // namespace wdmoe::bsd::api

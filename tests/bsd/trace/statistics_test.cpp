@@ -32,7 +32,7 @@ TEST_CASE("statistics: a trace small enough for paper") {
   CHECK(layer.together[0 * 4 + 1] == 1);
   CHECK(layer.together[2 * 4 + 0] == 1);
   CHECK(layer.together[1 * 4 + 2] == 0);
-  CHECK(layer.kept_gate_mass == Approx(2));
+  CHECK(layer.tally.kept == Approx(2));
   CHECK(layer.followed == 2);
   CHECK(layer.repeated == 1);
   CHECK(layer.locality() == Approx(0.5));
@@ -66,7 +66,7 @@ TEST_CASE("statistics: sums agree with a plain count over a random trace") {
   }
   for (std::size_t layer = 0; layer < header.layers; ++layer) {
     const LayerStatistics& got = statistics.layers()[layer];
-    CHECK(got.rows == rows[layer]);
+    CHECK(got.tally.rows == rows[layer]);
     std::uint64_t followed = 0, repeated = 0;
     for (const auto& [key, experts] : of_token) {
       const auto& [of_layer, sequence, position] = key;

@@ -1,0 +1,60 @@
+#pragma once
+// Per layer, what selection did and how well waiting was predicted, since the station started: for
+// /metrics.  The engine thread writes without locks; snapshot() is callable from any thread.
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bsd/moe/witness.h"
+
+namespace wdmoe::bsd {
+
+/// Sums of one layer.
+struct LayerCounts {
+  SelectionTally tally;
+  std::uint64_t waits = 0;            ///< exchanges
+  double waited_s = 0;                ///< measured, of all of them
+  std::uint64_t predicted_waits = 0;  ///< those that had a prediction
+  double predicted_s = 0;             ///< of those
+  double measured_s = 0;              ///< of those
+};
+
+/// predicted / measured of single exchanges, counted by upper bounds; the last bucket has none.
+struct PredictionRatios {
+  static constexpr std::array<double, 11> kBounds{0.25, 0.5,  0.67, 0.8, 0.9, 1.0,
+                                                  1.1,  1.25, 1.5,  2.0, 4.0};
+  std::array<std::uint64_t, kBounds.size() + 1> counts{};
+  double sum = 0;
+};
+
+struct LedgerSnapshot {
+  std::vector<LayerCounts> layers;
+  PredictionRatios ratios;
+};
+
+class Ledger final : public SelectionWitness {
+ public:
+  explicit Ledger(std::size_t layers);
+
+  void decided(const Decision& decision) override;
+  void waited(const Wait& wait) override;
+  LedgerSnapshot snapshot() const;  ///< sums of one layer may be an exchange apart
+
+ private:
+  template <class T>
+  using Shared = std::atomic<T>;  // one writer: relaxed loads and stores suffice
+  struct Layer {
+    Shared<std::uint64_t> rows{0}, drops{0}, substitutions{0}, waits{0}, predicted_waits{0};
+    Shared<double> kept{0}, waited_s{0}, predicted_s{0}, measured_s{0};
+  };
+
+  const std::size_t count_;
+  const std::unique_ptr<Layer[]> layers_;
+  std::array<Shared<std::uint64_t>, PredictionRatios::kBounds.size() + 1> ratios_{};
+  Shared<double> ratio_sum_{0};
+};
+
+}  // namespace wdmoe::bsd
