@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -28,6 +29,14 @@ struct Options {
   unsigned prompt_tokens = 0, new_tokens = 0, repetitions = 5;  // 0: see choose_lengths()
   std::uint64_t seed = 1;
   std::string output = "table";
+  std::string policy;  // empty: the system's
+  std::optional<double> quality;
+  json own() const {  // the request's `wdmoe` object
+    json object = json::object();
+    if (!policy.empty()) object["policy"] = policy;
+    if (quality) object["quality"] = *quality;
+    return object;
+  }
 };
 
 struct ServedModel {
@@ -53,13 +62,17 @@ Result<ServedModel> ask_model(const HttpClient& client) {
 
 /// One request of random tokens; end-of-sequence does not end it.
 Result<StreamSummary> ask(const HttpClient& client, const ServedModel& model,
-                          std::mt19937_64& random, unsigned prompt_tokens, unsigned new_tokens) {
+                          std::mt19937_64& random, unsigned prompt_tokens, unsigned new_tokens,
+                          const json& own) {
   std::vector<unsigned> prompt(prompt_tokens);
   for (unsigned& token : prompt) token = static_cast<unsigned>(random() % model.vocabulary);
-  auto summary = stream_text(
-      client, "/v1/completions",
-      {{"prompt", prompt}, {"max_tokens", new_tokens}, {"temperature", 0}, {"ignore_eos", true}},
-      [](const StreamPiece&) {});
+  auto summary = stream_text(client, "/v1/completions",
+                             {{"prompt", prompt},
+                              {"max_tokens", new_tokens},
+                              {"temperature", 0},
+                              {"ignore_eos", true},
+                              {"wdmoe", own}},
+                             [](const StreamPiece&) {});
   if (summary && summary->token_times_s.size() != new_tokens)
     return fail(Code::bad_input, "the server made " +
                                      std::to_string(summary->token_times_s.size()) +
@@ -82,6 +95,8 @@ double median(const std::vector<double>& values) {
 /// Samples of every repetition, by figure.
 struct Samples {
   std::vector<double> ttft_s, decode_rate, gaps_ms, sent, received, round_trips;
+  std::vector<double> kept;
+  std::string policy;
   std::vector<json> prefill_stages, decode_stages;
 };
 
@@ -105,6 +120,8 @@ void add_decode(const StreamSummary& run, Samples& samples) {
   samples.sent.push_back(sent / tokens);
   samples.received.push_back(received / tokens);
   samples.round_trips.push_back(round_trips / tokens);
+  samples.policy = run.totals.value("policy", "");
+  samples.kept.push_back(run.totals.value("kept_gate_mass", 1.0));
   samples.decode_stages.push_back(run.totals.at("stages_ms"));
 }
 
@@ -139,6 +156,8 @@ BenchReport report_of(const Options& options, const ServedModel& model, const Sa
   report.bytes_received_per_token = median(samples.received);
   report.bytes_per_token = report.bytes_sent_per_token + report.bytes_received_per_token;
   report.round_trips_per_token = median(samples.round_trips);
+  report.policy = samples.policy;
+  report.kept_gate_mass = median(samples.kept);
   report.prefill_layer_us = per_layer(samples.prefill_stages, 1, model.layers);
   report.decode_layer_us = per_layer(samples.decode_stages, options.new_tokens, model.layers);
   return report;
@@ -173,9 +192,10 @@ Result<int> run(Options options) {
   const bool show_progress = isatty(STDERR_FILENO) != 0;
   for (unsigned repetition = 0; repetition <= options.repetitions; ++repetition) {
     if (show_progress) std::fprintf(stderr, "\rbench %u/%u ", repetition, options.repetitions);
-    auto prefill = ask(system->client(), *model, random, options.prompt_tokens, 1);
+    auto prefill = ask(system->client(), *model, random, options.prompt_tokens, 1, options.own());
     if (!prefill) return tl::unexpected<Error>(prefill.error());
-    auto decode = ask(system->client(), *model, random, kShortPrompt, options.new_tokens);
+    auto decode =
+        ask(system->client(), *model, random, kShortPrompt, options.new_tokens, options.own());
     if (!decode) return tl::unexpected<Error>(decode.error());
     if (repetition == 0) continue;  // warms caches and buffers
     add_prefill(*prefill, samples);
@@ -206,6 +226,12 @@ void add_bench(Commands& commands) {
       .add_option("-r,--repetitions", options->repetitions, "runs of each, after one that warms up")
       ->check(CLI::Range(1u, 1000u))
       ->capture_default_str();
+  command.add_option("--policy", options->policy,
+                     "choose experts by this policy instead of the system's (wdmoe policy show)");
+  command
+      .add_option("--quality", options->quality,
+                  "least share of the gate's mass to keep, 0 to 1 (budget, minmax)")
+      ->check(CLI::Range(0.0, 1.0));
   command.add_option("--seed", options->seed, "of the random prompts")->capture_default_str();
   command.add_option("-o,--output", options->output, "table, json, csv or md")
       ->capture_default_str();

@@ -23,12 +23,13 @@ std::vector<Row> rows_of(const BenchReport& r) {
           {"bytes_per_token", r.bytes_per_token, "B"},
           {"bytes_sent_per_token", r.bytes_sent_per_token, "B"},
           {"bytes_received_per_token", r.bytes_received_per_token, "B"},
-          {"round_trips_per_token", r.round_trips_per_token, ""}};
+          {"round_trips_per_token", r.round_trips_per_token, ""},
+          {"kept_gate_mass", r.kept_gate_mass, ""}};
 }
 
 std::string heading(const BenchReport& r) {
-  return fmt::format("{}, {}: {} prompt tokens, {} new tokens, median of {}", r.model,
-                     r.in_process ? "experts in this process" : "experts on agents",
+  return fmt::format("{}, {}, policy {}: {} prompt tokens, {} new tokens, median of {}", r.model,
+                     r.in_process ? "experts in this process" : "experts on agents", r.policy,
                      r.prompt_tokens, r.new_tokens, r.repetitions);
 }
 
@@ -57,11 +58,9 @@ std::string as_markdown(const BenchReport& r) {
 }
 
 std::string as_json(const BenchReport& r) {
-  nlohmann::ordered_json object{{"model", r.model},
-                                {"in_process", r.in_process},
-                                {"prompt_tokens", r.prompt_tokens},
-                                {"new_tokens", r.new_tokens},
-                                {"repetitions", r.repetitions}};
+  nlohmann::ordered_json object{{"model", r.model},           {"in_process", r.in_process},
+                                {"policy", r.policy},         {"prompt_tokens", r.prompt_tokens},
+                                {"new_tokens", r.new_tokens}, {"repetitions", r.repetitions}};
   for (const Row& row : rows_of(r)) object[row.key] = row.value;
   for (const auto& [stage, us] : r.decode_layer_us) object["decode_layer_us"][stage] = us;
   for (const auto& [stage, us] : r.prefill_layer_us) object["prefill_layer_us"][stage] = us;
@@ -69,9 +68,9 @@ std::string as_json(const BenchReport& r) {
 }
 
 std::string as_csv(const BenchReport& r) {
-  std::string names = "model,in_process,prompt_tokens,new_tokens,repetitions";
-  std::string values = fmt::format("{},{},{},{},{}", r.model, r.in_process ? 1 : 0, r.prompt_tokens,
-                                   r.new_tokens, r.repetitions);
+  std::string names = "model,in_process,policy,prompt_tokens,new_tokens,repetitions";
+  std::string values = fmt::format("{},{},{},{},{},{}", r.model, r.in_process ? 1 : 0, r.policy,
+                                   r.prompt_tokens, r.new_tokens, r.repetitions);
   const auto put = [&](const std::string& name, double value) {
     names += "," + name;
     values += fmt::format(",{:.6g}", value);

@@ -18,7 +18,9 @@ struct BenchReport {
   double ttft_ms = 0;  ///< of the whole prompt
   double inter_token_p50_ms = 0, inter_token_p95_ms = 0, inter_token_p99_ms = 0;
   double bytes_per_token = 0, bytes_sent_per_token = 0, bytes_received_per_token = 0;
-  double round_trips_per_token = 0;                              ///< while decoding
+  std::string policy;                ///< that chose the decode run's experts
+  double kept_gate_mass = 1;         ///< mean of the decode run's decisions
+  double round_trips_per_token = 0;  ///< while decoding
   std::vector<std::pair<std::string, double>> decode_layer_us;   ///< per layer and token, by stage
   std::vector<std::pair<std::string, double>> prefill_layer_us;  ///< per layer, whole prompt
 };

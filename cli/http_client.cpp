@@ -109,7 +109,7 @@ http::request<http::string_body> make_request(http::verb verb, const std::string
   request.set(http::field::host, host);
   request.set(http::field::user_agent, "wdmoe/" WDMOE_VERSION);
   request.set(http::field::connection, "close");
-  if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
+  if (!body.empty()) request.set(http::field::content_type, "application/json");
   request.body() = body;
   request.prepare_payload();
   return request;
@@ -160,11 +160,13 @@ Result<HttpClient> HttpClient::to_flag_or_environment(const std::string& flag) {
       "--model DIR");
 }
 
-Result<HttpResponse> HttpClient::exchange(bool is_post, const std::string& path,
+Result<HttpResponse> HttpClient::exchange(std::string_view method, const std::string& path,
                                           const std::string& body) const {
   Connection connection(patience_);
   WDMOE_TRY(connection.open(host_, port_));
-  auto request = make_request(is_post ? http::verb::post : http::verb::get, host_, path, body);
+  auto request =
+      make_request(http::string_to_verb(boost::beast::string_view(method.data(), method.size())),
+                   host_, path, body);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
   parser.body_limit(kBodyLimit);
@@ -173,11 +175,19 @@ Result<HttpResponse> HttpClient::exchange(bool is_post, const std::string& path,
 }
 
 Result<HttpResponse> HttpClient::get(const std::string& path) const {
-  return exchange(false, path, "");
+  return exchange("GET", path, "");
 }
 
 Result<HttpResponse> HttpClient::post(const std::string& path, const std::string& json) const {
-  return exchange(true, path, json);
+  return exchange("POST", path, json);
+}
+
+Result<HttpResponse> HttpClient::put(const std::string& path, const std::string& json) const {
+  return exchange("PUT", path, json);
+}
+
+Result<HttpResponse> HttpClient::remove(const std::string& path) const {
+  return exchange("DELETE", path, "");
 }
 
 Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json,

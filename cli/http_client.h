@@ -28,6 +28,8 @@ class HttpClient {
   /// Errors: unavailable (no connection), timeout (silence for longer than patience), bad_input.
   Result<HttpResponse> get(const std::string& path) const;
   Result<HttpResponse> post(const std::string& path, const std::string& json) const;
+  Result<HttpResponse> put(const std::string& path, const std::string& json) const;
+  Result<HttpResponse> remove(const std::string& path) const;  ///< DELETE
 
   /// Posts and reads server-sent events until "[DONE]" (which is not passed on) or `on_event` says
   /// stop.  A response that is not 200 comes back whole; a 200 has an empty body.
@@ -39,7 +41,7 @@ class HttpClient {
   const std::string& host() const { return host_; }
 
  private:
-  Result<HttpResponse> exchange(bool is_post, const std::string& path,
+  Result<HttpResponse> exchange(std::string_view method, const std::string& path,
                                 const std::string& body) const;
   std::string host_, port_;
   std::chrono::seconds patience_{300};

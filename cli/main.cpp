@@ -38,6 +38,8 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_allocate(commands);
   wdmoe::cli::add_simulate(commands);
   wdmoe::cli::add_eval(commands);
+  wdmoe::cli::add_policy(commands);
+  wdmoe::cli::add_trace(commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help is one too

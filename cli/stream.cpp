@@ -10,10 +10,12 @@ namespace {
 using nlohmann::json;
 
 TokenCosts costs_from(const json& object) {
-  return {object.value("bs_ms", 0.0), object.value("wait_ms", 0.0),
+  return {object.value("bs_ms", 0.0),
+          object.value("wait_ms", 0.0),
           object.value("bytes_sent", std::uint64_t{0}),
           object.value("bytes_received", std::uint64_t{0}),
-          object.value("round_trips", std::uint64_t{0})};
+          object.value("round_trips", std::uint64_t{0}),
+          object.value("kept_gate_mass", 1.0)};
 }
 
 /// The text of a completion chunk or of a chat chunk's delta.
@@ -99,10 +101,12 @@ Result<StreamSummary> stream_text(const HttpClient& client, const std::string& p
 
 std::string format_costs(unsigned index, const StreamPiece& piece) {
   return fmt::format(
-      "{:>5}  bs {:>7.2f} ms  wait {:>7.2f} ms  sent {:>8.1f} kB  received {:>8.1f} kB  {}\n",
+      "{:>5}  bs {:>7.2f} ms  wait {:>7.2f} ms  sent {:>8.1f} kB  received {:>8.1f} kB  kept "
+      "{:.3f}  {}\n",
       index, piece.costs->bs_ms, piece.costs->wait_ms,
       static_cast<double>(piece.costs->bytes_sent) / 1e3,
-      static_cast<double>(piece.costs->bytes_received) / 1e3, json(piece.text).dump());
+      static_cast<double>(piece.costs->bytes_received) / 1e3, piece.costs->kept_gate_mass,
+      json(piece.text).dump());
 }
 
 std::string format_summary(const StreamSummary& summary) {

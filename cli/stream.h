@@ -17,6 +17,7 @@ namespace wdmoe::cli {
 struct TokenCosts {
   double bs_ms = 0, wait_ms = 0;
   std::uint64_t bytes_sent = 0, bytes_received = 0, round_trips = 0;
+  double kept_gate_mass = 1;
 };
 
 struct StreamPiece {

@@ -1,0 +1,98 @@
+// `wdmoe policy show|set`: how a running system chooses experts.
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/http_client.h"
+
+namespace wdmoe::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kPath = "/wdmoe/v1/policy";
+
+struct Options {
+  CLI::App* set = nullptr;
+  std::string bsd, name, output = "table";
+  std::optional<double> quality, beta;
+};
+
+std::string shown(const json& value, const char* otherwise) {
+  return value.is_number() ? fmt::format("{:g}", value.get<double>()) : std::string(otherwise);
+}
+
+std::string table_of(const json& state) {
+  const auto current = state.at("policy").get<std::string>();
+  const bool by_layer = state.at("layer_budgets").get<bool>();
+  std::string table =
+      fmt::format("quality {}, beta {}\n",
+                  shown(state.at("quality"), by_layer ? "of each layer" : "of the policy"),
+                  shown(state.at("beta"), "of the policy"));
+  for (const json& one : state.at("policies")) {
+    const auto name = one.at("name").get<std::string>();
+    table += fmt::format("{} {:<8} {}\n", name == current ? '*' : ' ', name,
+                         one.at("help").get<std::string>());
+  }
+  return table;
+}
+
+Result<HttpResponse> ask(const Options& options, const HttpClient& client) {
+  if (!options.set->parsed()) return client.get(kPath);
+  json body{{"policy", options.name}};
+  if (options.quality) body["quality"] = *options.quality;
+  if (options.beta) body["beta"] = *options.beta;
+  return client.put(kPath, body.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+Result<int> run(const Options& options) {
+  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  if (!client) return tl::unexpected<Error>(client.error());
+  const auto response = ask(options, *client);
+  if (!response) return tl::unexpected<Error>(response.error());
+  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
+  try {
+    const json state = json::parse(response->body);
+    const std::string text = options.output == "json" ? state.dump(2) + "\n" : table_of(state);
+    std::fputs(text.c_str(), stdout);
+  } catch (const json::exception& error) {
+    return fail(Code::bad_input,
+                std::string("unexpected answer from ") + kPath + ": " + error.what());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_policy(Commands& commands) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = commands.add("policy", "Show or change how a running system chooses experts",
+                                   [options] { return run(*options); });
+  command.require_subcommand(1);
+  CLI::App* show = command.add_subcommand("show", "The policy in force, and those there are");
+  options->set = command.add_subcommand("set", "Change it, from the next layer on");
+  options->set->add_option("name", options->name, "policy; wdmoe policy show lists them")
+      ->required();
+  options->set
+      ->add_option("--quality", options->quality,
+                   "least share of the gate's mass to keep, 0 to 1 (budget, minmax)")
+      ->check(CLI::Range(0.0, 1.0));
+  options->set
+      ->add_option("--beta", options->beta, "skip weights below this share of the greatest (beta)")
+      ->check(CLI::Range(0.0, 1.0));
+  for (CLI::App* each : {show, options->set}) {
+    each->add_option("--bsd", options->bsd, "base station: http://HOST:PORT (else WDMOE_URL)");
+    each->add_option("-o,--output", options->output, "table or json")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->capture_default_str();
+  }
+  command.footer("example: wdmoe policy set minmax --quality 0.95");
+}
+
+}  // namespace wdmoe::cli

@@ -1,0 +1,176 @@
+// `wdmoe trace record`: gate probabilities and selections of a running system, or of a model in
+// this process, into a file.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/system.h"
+#include "cli/trace_commands.h"
+#include "weights/file.h"
+
+namespace wdmoe::cli {
+namespace {
+
+using nlohmann::json;
+using std::chrono::steady_clock;
+
+constexpr const char* kPath = "/wdmoe/v1/trace";
+constexpr std::chrono::milliseconds kLook{200};          // between two looks at a recording
+constexpr std::size_t kMostText = std::size_t{1} << 20;  // what /tokenize takes
+constexpr std::size_t kWindow = 512;                     // tokens of one request of --file
+
+struct Options {
+  SystemOptions system;
+  std::string out, prompt, file;
+  std::optional<unsigned> tokens, seconds;
+  unsigned max_tokens = 128;
+};
+
+Result<json> parsed(Result<HttpResponse> response) {
+  if (!response) return tl::unexpected<Error>(response.error());
+  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
+  json body = json::parse(response->body, nullptr, false);
+  if (body.is_object()) return body;
+  return fail(Code::bad_input, "the server's answer is not JSON");
+}
+
+Result<void> check(const Options& options) {
+  const std::filesystem::path out(options.out);
+  if (options.system.model.empty() && out.has_parent_path())
+    return fail(Code::bad_input,
+                "--out " + options.out +
+                    ": a running base station writes into its own [trace] directory: give a bare "
+                    "file name");
+  const bool has_text = !options.prompt.empty() || !options.file.empty();
+  if (!options.system.model.empty() && !has_text)
+    return fail(Code::bad_input, "--model needs something to read: give --prompt or --file");
+  if (has_text || options.tokens || options.seconds) return {};
+  return fail(Code::bad_input, "when does it end? give --tokens, --seconds, --prompt or --file");
+}
+
+/// Reads the file through the model, in windows; nothing is generated.
+Result<void> read_file(const Options& options, const HttpClient& client) {
+  const auto text = weights::read_text(options.file, kMostText);
+  if (!text) return tl::unexpected<Error>(text.error());
+  const json asked{{"prompt", *text}, {"add_special_tokens", false}};
+  const auto body =
+      parsed(client.post("/tokenize", asked.dump(-1, ' ', false, json::error_handler_t::replace)));
+  if (!body) return tl::unexpected<Error>(body.error());
+  const auto tokens = body->at("tokens").get<std::vector<unsigned>>();
+  const std::size_t window = std::min(kWindow, body->at("max_model_len").get<std::size_t>());
+  for (std::size_t first = 0; first < tokens.size(); first += window) {
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto count = std::min(window, tokens.size() - first);
+    const json request{
+        {"prompt", std::vector<unsigned>(begin, begin + static_cast<std::ptrdiff_t>(count))},
+        {"max_tokens", 0}};
+    const auto done = parsed(client.post("/v1/completions", request.dump()));
+    if (!done) return tl::unexpected<Error>(done.error());
+  }
+  return {};
+}
+
+Result<void> read_prompt(const Options& options, const HttpClient& client) {
+  const json request{
+      {"prompt", options.prompt}, {"max_tokens", options.max_tokens}, {"temperature", 0}};
+  const auto done = parsed(
+      client.post("/v1/completions", request.dump(-1, ' ', false, json::error_handler_t::replace)));
+  if (!done) return tl::unexpected<Error>(done.error());
+  return {};
+}
+
+/// Until the recording has ended by itself, or its time is over (an idle station does not notice).
+Result<void> wait_for_end(const Options& options, const HttpClient& client) {
+  const auto end = options.seconds ? steady_clock::now() + std::chrono::seconds(*options.seconds)
+                                   : steady_clock::time_point::max();
+  while (steady_clock::now() < end) {
+    const auto state = parsed(client.get(kPath));
+    if (!state) return tl::unexpected<Error>(state.error());
+    if (!state->value("recording", false)) return {};
+    std::this_thread::sleep_for(kLook);
+  }
+  return {};
+}
+
+Result<void> feed(const Options& options, const HttpClient& client) {
+  if (!options.prompt.empty()) WDMOE_TRY(read_prompt(options, client));
+  if (!options.file.empty()) WDMOE_TRY(read_file(options, client));
+  if (!options.prompt.empty() || !options.file.empty()) return {};
+  return wait_for_end(options, client);
+}
+
+Result<int> record(Options options) {
+  WDMOE_TRY(check(options));
+  const std::filesystem::path out(options.out);
+  if (!options.system.model.empty())
+    options.system.trace_directory = out.has_parent_path() ? out.parent_path() : ".";
+  auto system = System::open(options.system);
+  if (!system) return tl::unexpected<Error>(system.error());
+  const HttpClient& client = system->client();
+  json wish{{"name", out.filename().string()}};
+  if (options.tokens) wish["tokens"] = *options.tokens;
+  if (options.seconds) wish["seconds"] = *options.seconds;
+  const auto started =
+      parsed(client.put(kPath, wish.dump(-1, ' ', false, json::error_handler_t::replace)));
+  if (!started) return tl::unexpected<Error>(started.error());
+
+  const Result<void> fed = feed(options, client);
+  auto state = parsed(client.remove(kPath));
+  if (!state) state = parsed(client.get(kPath));  // it had ended by itself
+  if (!fed) return tl::unexpected<Error>(fed.error());
+  if (!state) return tl::unexpected<Error>(state.error());
+  if (const auto error = state->find("error"); error != state->end() && error->is_string())
+    std::fputs(fmt::format("ended early: {}\n", error->get<std::string>()).c_str(), stderr);
+  std::fputs(fmt::format("{}: {} tokens, {} records, {} bytes\n", state->value("path", ""),
+                         state->value("tokens", 0ull), state->value("records", 0ull),
+                         state->value("bytes", 0ull))
+                 .c_str(),
+             stdout);
+  return 0;
+}
+
+}  // namespace
+
+void add_trace_record(TraceCommands& commands) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = commands.add("record", "Record gate probabilities and selections",
+                                   [options] { return record(*options); });
+  options->system.add_to(command);
+  command
+      .add_option("--out", options->out,
+                  "file to make; of a running system: a bare name in its [trace] directory")
+      ->required();
+  command.add_option("--tokens", options->tokens, "end after so many tokens")
+      ->check(CLI::Range(1u, 1'000'000'000u));
+  command.add_option("--seconds", options->seconds, "end after so many seconds")
+      ->check(CLI::Range(1u, 86'400u));
+  command.add_option("--prompt", options->prompt, "complete this text, and end with it");
+  command.add_option("-n,--max-tokens", options->max_tokens, "most tokens that --prompt makes")
+      ->capture_default_str();
+  command.add_option("--file", options->file, "read this text through the model, and end with it");
+  command.footer(
+      "example: wdmoe trace record --model models/demo --file models/demo/eval/heldout.txt --out "
+      "demo.trace");
+}
+
+void add_trace(Commands& commands) {
+  auto chosen = std::make_shared<Action>();
+  CLI::App& command = commands.add("trace", "Record what the gate says, and look at recordings",
+                                   [chosen] { return (*chosen)(); });
+  command.require_subcommand(1);
+  TraceCommands own{command, chosen};
+  add_trace_record(own);
+  add_trace_info(own);
+}
+
+}  // namespace wdmoe::cli
