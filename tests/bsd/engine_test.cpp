@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "bsd/moe/switchable.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/golden_models.h"
 #include "tests/support/tiny_model.h"
@@ -92,6 +93,37 @@ TEST_CASE("engine: text arrives token by token with counts, and the end carries 
   CHECK(stats.full == 1);
   CHECK(stats.running == 0);
   CHECK(stats.kv_pages_free == stats.kv_pages_total);
+}
+
+TEST_CASE("engine: a request's bill counts its own rows' decisions, by the policy it asked for") {
+  const test::TinyModel files;
+  EngineFixture fixture(files.path());
+  const auto policy = SwitchablePolicy::make({}).value();
+  fixture.decoder->set_policy(*policy);
+  const auto prompt = tokens_of(20, 1);
+  const auto expected = fixture.model.greedy(prompt, 10);
+  Request plain = EngineFixture::greedy(1, prompt, 10), thrifty = plain;
+  thrifty.id = 2;
+  thrifty.wish = {*policy_index("budget"), 0.5};
+  REQUIRE(fixture.submit(plain));
+  REQUIRE(fixture.submit(thrifty));
+  fixture.finish();
+  CHECK(fixture.told[1].tokens() == expected);
+  const StepCosts own = fixture.told[1].events.back().totals;
+  const StepCosts other = fixture.told[2].events.back().totals;
+  const std::size_t decisions = fixture.model.config().layers * (20 + 9);  // the last is not fed
+  CHECK(own.policy == "topk");
+  CHECK(own.tally.rows == decisions);
+  CHECK(own.tally.kept == static_cast<double>(decisions));
+  CHECK(own.tally.drops == 0);
+  CHECK(other.policy == "budget");
+  CHECK(other.tally.rows == decisions);
+  CHECK(other.tally.kept < static_cast<double>(decisions));
+  CHECK(other.tally.drops > 0);
+  CHECK(fixture.told[2].events.front().costs.tally.rows == fixture.model.config().layers * 20);
+  const SelectionTally all = fixture.engine.stats().costs.tally;
+  CHECK(all.rows == 2 * decisions);
+  CHECK(all.drops == other.tally.drops);
 }
 
 TEST_CASE("engine: no part of a stop string is ever sent, and the text ends right before it") {

@@ -74,6 +74,31 @@ TEST_CASE("fleet: equal sums each time, whatever the order of the answers") {
   }
 }
 
+TEST_CASE("fleet: learns from answers what its devices cost; the silent cost what others do") {
+  Cell cell;
+  const test::FakeFleet fakes(cell.context, cell.weights, 4, cell.agent());
+  REQUIRE(cell.complete());
+  CHECK(cell.fleet->latencies().fixed_s.empty());
+  const auto x = test::random_rows(1, kHidden, 3);
+  Selection selection = choose(*cell.fleet, 0, 1);
+  selection.resize(1);  // one device answers, three are never asked
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    const Instant before = SteadyClock().now();
+    const Outcome outcome = exchange(cell, 0, selection, x);
+    REQUIRE(outcome.result);
+    CHECK(cell.fleet->last_wait().count() > 0);
+    CHECK(cell.fleet->last_wait() <= SteadyClock().now() - before);
+  }
+  const Latencies latencies = cell.fleet->latencies();
+  REQUIRE(latencies.fixed_s.size() == 4);
+  REQUIRE(latencies.per_row_s.size() == 4);
+  for (std::size_t device = 0; device < 4; ++device) {
+    CHECK(latencies.fixed_s[device] > 0);
+    CHECK(latencies.fixed_s[device] == latencies.fixed_s[selection[0].device]);
+    CHECK(latencies.per_row_s[device] == 0);  // single rows say nothing of a rate
+  }
+}
+
 /// One part of a batch, for a test that keeps two under way.
 struct Part {
   Part(Cell& cell, std::size_t of_layer, std::size_t rows, std::uint32_t seed)
