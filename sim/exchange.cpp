@@ -57,7 +57,8 @@ double ExchangePlayer::play_own_band(const radio::AllocationProblem& problem, st
 double ExchangePlayer::ready_at(const Flow& flow) const {
   if (!flow.up) return flow.next < visits_[flow.device].size() ? 0 : kNever;
   const auto& computed = computed_[flow.device];
-  return flow.next < computed.size() ? computed[flow.next] : kNever;
+  if (flow.next == computed.size()) return kNever;
+  return computed[flow.next];
 }
 
 double ExchangePlayer::play_turns(const radio::AllocationProblem& problem,
