@@ -104,13 +104,10 @@ Result<void> Reader::Parts::read_header() {
     return fail(Code::unsupported, path.string() + ": trace format " +
                                        std::to_string(in->version()) + ", this program reads " +
                                        std::to_string(kVersion));
-  if (in->layers() < 1 || in->layers() > kMostLayers || in->experts() < 1 ||
-      in->experts() > kMostExperts || in->top_k() < 1 || in->top_k() > in->experts())
-    return malformed("its model's shape is out of range");
   if (size_of(in->model_id()) > kMostModelIdBytes) return malformed("its model_id is too long");
   header = {in->model_id() == nullptr ? std::string() : in->model_id()->str(), in->layers(),
             in->experts(), in->top_k()};
-  return {};
+  return fits(header) ? Result<void>{} : malformed("its model's shape is out of range");
 }
 
 Result<bool> Reader::Parts::open_chunk() {

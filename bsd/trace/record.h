@@ -36,6 +36,17 @@ struct Record {
 constexpr std::size_t kMostRows = 4096;     // of one record
 constexpr std::size_t kMostExperts = 1024;  // of one layer
 constexpr std::size_t kMostLayers = 4096;
+constexpr std::size_t kMostPairs = std::size_t{1} << 24;  // layers x experts x experts: statistics
 constexpr std::size_t kMostFrameBytes = std::size_t{64} << 20;  // one record of the largest size
+
+/// Whether a model's shape is within these bounds.
+inline bool fits(const Header& header) {
+  const auto within = [](std::size_t value, std::size_t most) {
+    return value >= 1 && value <= most;
+  };
+  return within(header.layers, kMostLayers) && within(header.experts, kMostExperts) &&
+         within(header.top_k, header.experts) &&
+         header.experts * header.experts <= kMostPairs / header.layers;
+}
 
 }  // namespace wdmoe::bsd::trace

@@ -8,9 +8,9 @@
 namespace wdmoe::bsd::trace {
 namespace {
 
-// Sequences whose last token is remembered; beyond it all are forgotten, so a hostile or very long
-// trace costs bounded memory.
-constexpr std::size_t kMostSequences = 4096;
+// Layers of sequences whose last token is remembered; beyond it all are forgotten, so a hostile or
+// very long trace costs bounded memory.
+constexpr std::size_t kMostRemembered = std::size_t{1} << 20;
 
 double entropy_term(double p) {
   return p > 0 ? -p * std::log2(p) : 0.0;
@@ -88,7 +88,7 @@ void Statistics::follow(LayerStatistics& layer, std::size_t index, const Run& ru
                         std::uint32_t position, Span<const Choice> choices) {
   const auto known = sequences_.find(run.sequence);
   if (known == sequences_.end()) {
-    if (sequences_.size() >= kMostSequences) sequences_.clear();
+    if ((sequences_.size() + 1) * header_.layers > kMostRemembered) sequences_.clear();
     ++sequences_seen_;
   }
   auto& of_layers = known == sequences_.end() ? sequences_[run.sequence] : known->second;

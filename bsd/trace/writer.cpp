@@ -18,15 +18,11 @@ constexpr std::size_t kChunkBytes = std::size_t{64} << 10;
 constexpr std::size_t kFrameOverhead = 128;
 
 Result<void> check(const Header& header, const std::filesystem::path& path) {
-  const auto within = [](std::size_t value, std::size_t most) {
-    return value >= 1 && value <= most;
-  };
-  if (within(header.layers, kMostLayers) && within(header.experts, kMostExperts) &&
-      within(header.top_k, header.experts))
-    return {};
+  if (fits(header)) return {};
   return fail(Code::limit,
               path.string() + ": a trace takes at most " + std::to_string(kMostLayers) +
-                  " layers of " + std::to_string(kMostExperts) + " experts, not " +
+                  " layers of " + std::to_string(kMostExperts) + " experts, and " +
+                  std::to_string(kMostPairs) + " pairs of experts in all, not " +
                   std::to_string(header.layers) + " of " + std::to_string(header.experts));
 }
 
