@@ -92,8 +92,9 @@ Result<void> Fleet::send_all(Exchange& exchange, Matrix<const float> x, StepCost
       return fail(Code::limit, "agent " + to.hello.name + " takes at most " +
                                    std::to_string(to.hello.max_rows) + " rows a message, not " +
                                    std::to_string(rows) + ": lower prefill_chunk");
-    const Bytes frame = encode(exchange, device, x);
     Pending& pending = exchange.pending[device];
+    pending.queued = is_pending(device);
+    const Bytes frame = encode(exchange, device, x);
     pending.answered = false;
     pending.sent = clock_.now();
     const wire::Sent sent = router_->send(to.peer, frame);
@@ -254,10 +255,11 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
 }
 
 /// Answers that had waited for us say nothing of the air: while the base station was busy with
-/// another part of the batch, nobody looked.
+/// another part of the batch, nobody looked.  Nor does the time of one that an agent could begin
+/// only after another.
 void Fleet::learn(const Exchange& exchange, Index device) {
   const Pending& pending = exchange.pending[device];
-  if (!pending.awaited) return;
+  if (!pending.awaited || pending.queued) return;
   const auto seconds = [](auto duration) {
     return std::chrono::duration<double>(duration).count();
   };

@@ -108,6 +108,7 @@ class Fleet final : public ExpertRunner {
     Instant sent{}, received{};
     bool answered = false;
     bool awaited = false;       // taken in as it came: `received` is not late
+    bool queued = false;        // sent behind another: its round trip includes work on that
     wire::Frame frame;          // the answer, as received
     wire::ExpertResult result;  // views into it
   };
