@@ -81,6 +81,7 @@ Progress Recorder::progress() const {
 void Recorder::finish() {
   if (const auto done = writer_->finish(); !done) progress_.error = done.error().text;
   progress_.recording = false;
+  progress_.bytes = writer_->bytes();
   writer_.reset();
 }
 

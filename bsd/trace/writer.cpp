@@ -140,7 +140,7 @@ Result<void> Writer::append(const Record& record) {
   WDMOE_CHECK(!record.runs.empty() && record.runs.size() <= p.rows);
   const std::uint64_t size = sizeof(fb::TraceRecord) + record.runs.size() * sizeof(fb::TraceRun) +
                              p.rows * p.cols * 2 + record.choices.size() * sizeof(fb::TraceChoice);
-  if (bytes() + size > parts_->most_bytes)
+  if (parts_->written + parts_->gathered() + size + kFrameOverhead > parts_->most_bytes)
     return fail(Code::limit,
                 "the trace is full: at most " + std::to_string(parts_->most_bytes) + " bytes");
   parts_->gather(record);
@@ -149,7 +149,7 @@ Result<void> Writer::append(const Record& record) {
 }
 
 std::uint64_t Writer::bytes() const {
-  return parts_->written + kFrameOverhead + parts_->gathered();
+  return parts_->written + parts_->gathered();
 }
 
 std::uint64_t Writer::records() const {

@@ -22,7 +22,7 @@ class Writer {
   /// Errors: limit, once the file is full (what it holds can be finished); io.
   /// The record must fit the header: it is ours.
   Result<void> append(const Record& record);
-  std::uint64_t bytes() const;    ///< written and gathered so far
+  std::uint64_t bytes() const;    ///< written and gathered so far; after finish(): of the file
   std::uint64_t records() const;  ///< appended
   /// Writes the rest, flushes to disk and gives the file its name.  Call once, last.
   Result<void> finish();

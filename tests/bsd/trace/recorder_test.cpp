@@ -97,6 +97,7 @@ TEST_CASE("recorder: records whole steps between start and stop, parts with thei
   REQUIRE(stopped);
   CHECK_FALSE(stopped->recording);
   CHECK(stopped->records == 2 * kLayers * 2);
+  CHECK(stopped->bytes == std::filesystem::file_size(f.folder / "a.trace"));
   engine.step();  // not recorded
   const Seen seen = read(f.folder / "a.trace");
   CHECK(seen.records == 2 * kLayers * 2);
