@@ -3,24 +3,6 @@
 #include <algorithm>
 
 namespace wdmoe::sim {
-namespace {
-
-/// How many of `choices` are none of the row's `choices.size() or more` likeliest: a choice is a
-/// substitute if top_k experts or more are likelier.
-std::size_t substitutes(const float* probability, std::size_t experts, std::size_t top_k,
-                        Span<const bsd::Choice> choices) {
-  std::size_t count = 0;
-  for (const bsd::Choice& choice : choices) {
-    const float own = probability[choice.expert];
-    std::size_t before = 0;
-    for (std::size_t expert = 0; expert < experts; ++expert)
-      before += probability[expert] > own || (probability[expert] == own && expert < choice.expert);
-    count += before >= top_k;
-  }
-  return count;
-}
-
-}  // namespace
 
 Seconds Account::mean_waiting() const {
   return waiting / static_cast<double>(std::max<std::size_t>(exchanges, 1));
@@ -65,20 +47,16 @@ void CellPolicy::select(const bsd::SelectionInput& input, bsd::Selection& select
 
 void CellPolicy::book(const bsd::SelectionInput& input, const bsd::Selection& selection,
                       const bsd::Outcome& outcome, Seconds waiting) {
-  const Matrix<const float>& p = input.probabilities;
+  tallies_.begin(input.probabilities.rows);
+  const bsd::SelectionTally tally = tallies_.add(0, input, selection);
   ++account_.exchanges;
-  account_.rows += p.rows;
+  account_.rows += tally.rows;
   account_.waiting += waiting;
   account_.predicted += outcome.waiting_latency;
-  account_.kept_gate_mass += outcome.kept_gate_mass * static_cast<double>(p.rows);
-  account_.drops += p.rows * input.top_k - selection.size();
+  account_.kept_gate_mass += tally.kept;
+  account_.drops += tally.drops;
+  account_.substitutions += tally.substitutions;
   account_.rounds += outcome.rounds;
-  for (std::size_t first = 0, last = 0; first < selection.size(); first = last) {
-    while (last < selection.size() && selection[last].row == selection[first].row) ++last;
-    account_.substitutions +=
-        substitutes(p.row(selection[first].row), p.cols, input.top_k,
-                    Span<const bsd::Choice>(selection.data() + first, last - first));
-  }
 }
 
 Result<void> CellPolicy::status() const {

@@ -7,6 +7,7 @@
 
 #include "bsd/joint.h"
 #include "bsd/moe/selection.h"
+#include "bsd/moe/tally.h"
 #include "sim/cell.h"
 #include "sim/exchange.h"
 #include "sim/scenario.h"
@@ -57,6 +58,7 @@ class CellPolicy final : public bsd::SelectionPolicy {
   bsd::Holders holders_;
   Cell cell_;
   ExchangePlayer player_;
+  bsd::RowTallies tallies_;
   Account account_;
   std::optional<Error> error_;
 };
