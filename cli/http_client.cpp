@@ -1,6 +1,7 @@
 #include "cli/http_client.h"
 
 #include <cstdlib>
+#include <limits>
 #include <optional>
 
 #include <boost/asio/io_context.hpp>
@@ -197,7 +198,8 @@ Result<HttpResponse> HttpClient::post_events(const std::string& path, const std:
   auto request = make_request(http::verb::post, host_, path, json);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
-  parser.body_limit(boost::none);
+  // Not boost::none: Beast takes every Content-Length for more than that, and errors have one.
+  parser.body_limit(std::numeric_limits<std::uint64_t>::max());
   WDMOE_TRY(connection.read_header(parser));
   const unsigned status = parser.get().result_int();
   if (status != 200) {

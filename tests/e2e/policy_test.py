@@ -159,6 +159,8 @@ def test_bench_asks_for_a_policy(system):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["policy"] == "budget" and 0.6 - 1e-6 <= report["kept_gate_mass"] < 1
+    bad = run_tool("bench", "-p", 16, "-n", 8, "-r", 1, "--policy", "fastest", "--bsd", system.url)
+    assert bad.returncode == 1 and "minmax" in bad.stderr and bad.stderr.count("\n") == 1
 
 
 def test_layer_budgets_hold_where_no_quality_is_set(tmp_path):
