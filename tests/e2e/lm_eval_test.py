@@ -56,6 +56,16 @@ def test_experts_over_the_air_score_as_in_one_process(own_accuracies):
         assert abs(sets[name]["right"] - accuracy * LIMIT) < 1.5, name
 
 
+def test_policies_of_a_running_system_are_compared_question_by_question(demo):
+    done = run_tool("eval", "all", "--bsd", demo.url, "--data", DEMO_MODEL / "eval", "--sets", "category", "--limit", 4,
+                    "--policy", "budget", "--quality", "1,0", "--output", "json", timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    plain, whole, least = json.loads(done.stdout)["results"]
+    assert plain["policy"] == "topk" and whole["policy"] == least["policy"] == "budget"
+    assert whole["perplexity"] == pytest.approx(plain["perplexity"], rel=1e-6)  # it may drop nothing
+    assert least["perplexity"] != pytest.approx(plain["perplexity"], rel=1e-4)  # one expert a token
+
+
 @pytest.mark.parametrize("arguments, says", [
     (("tasks", "--model", "/nowhere"), "/nowhere"),
     (("tasks", "--model", DEMO_MODEL, "--sets", "riddles"), "no evaluation set 'riddles'"),

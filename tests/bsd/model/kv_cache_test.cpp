@@ -124,3 +124,31 @@ TEST_CASE("kv cache: an enormous bound costs nothing until pages are written") {
   const std::vector<float> row(12, 1.0f);
   sequence->write(2, 999, row.data(), row.data());
 }
+
+TEST_CASE("kv cache: a copy has pages of its own and goes its own way") {
+  const ModelConfig config = small();
+  KvCache cache(config, 5 * KvCache::page_bytes(config));
+  const auto source = cache.open();
+  REQUIRE(source->reserve(70));  // one page more than the 33 tokens below take
+  const std::vector<float> ones(12, 1.0f), twos(12, 2.0f);
+  for (std::size_t layer = 0; layer < config.layers; ++layer)
+    for (std::size_t position = 0; position < 33; ++position)
+      source->write(layer, position, ones.data(), ones.data());
+  source->advance(33);
+  {
+    const auto copy = cache.copy(*source);
+    REQUIRE(copy);
+    CHECK(cache.pages_free() == 0);  // 3 and 2
+    CHECK((*copy)->length() == 33);
+    for (std::size_t layer = 0; layer < config.layers; ++layer) {
+      CHECK((*copy)->key_pages(layer)[1][0] == 1.0f);
+      (*copy)->write(layer, 32, twos.data(), twos.data());
+      CHECK((*copy)->value_pages(layer)[1][0] == 2.0f);
+      CHECK(source->value_pages(layer)[1][0] == 1.0f);
+    }
+    const auto refused = cache.copy(*source);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Code::busy);
+  }
+  CHECK(cache.pages_free() == 2);
+}

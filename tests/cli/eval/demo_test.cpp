@@ -154,4 +154,9 @@ TEST_CASE("demo model: budgets of another model are refused") {
   REQUIRE(bsd::save_layer_budgets(folder / "b.json",
                                   {subject->model_id().value(), {1, 1, 1, 1, 1, 1}, {}}));
   CHECK(subject->load_budgets((folder / "b.json").string()));
+
+  const auto shipped = subject->load_budgets(kSource + "/models/demo/layer_budgets.json");
+  REQUIRE(shipped);
+  CHECK(shipped->mean() == doctest::Approx(0.9));
+  CHECK(bsd::allocate_quality(shipped->curves, 0.9).value() == shipped->layers);
 }
