@@ -205,6 +205,7 @@ void Monitor::detach() {
 }
 
 std::optional<LinkEvent> Monitor::next() {
+  if (watched_ == nullptr) return std::nullopt;  // what was unread at detach() interests nobody
   for (;;) {
     Part head;  // event (16 bits), value (32 bits), unaligned
     if (!head.receive(pair_.handle())) return std::nullopt;
