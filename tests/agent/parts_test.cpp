@@ -5,12 +5,12 @@
 #include <sstream>
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include "agent/config.h"
 #include "agent/health.h"
 #include "agent/store.h"
 #include "tests/support/random_experts.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
 using namespace wdmoe::agent;
@@ -48,7 +48,8 @@ TEST_CASE("store: nothing, the same twice and unfitting experts are errors that 
 }
 
 TEST_CASE("health: reads the hottest zone and sums the power, at most once a second") {
-  const fs::path sys = fs::temp_directory_path() / ("wdmoe-sys-" + std::to_string(::getpid()));
+  const test::TempFolder folder;
+  const fs::path sys = folder.path();
   const auto write = [&](const char* file, const char* text) {
     fs::create_directories((sys / file).parent_path());
     std::ofstream(sys / file) << text;
@@ -74,7 +75,7 @@ TEST_CASE("health: reads the hottest zone and sums the power, at most once a sec
   CHECK(sensors.latest().temperature_celsius == 52.5f);
   sensors.refresh(start + milliseconds(1000));
   CHECK(sensors.latest().temperature_celsius == 60.0f);
-  fs::remove_all(sys);
+  for (const auto& entry : fs::directory_iterator(sys)) fs::remove_all(entry);
 
   HealthSensors none(sys);
   none.refresh(start);

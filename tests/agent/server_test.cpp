@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/fake_fleet.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
 
@@ -12,7 +13,7 @@ namespace {
 
 struct Station {
   Station() {
-    auto bound = wire::Router::bind(context, "ipc:///tmp/wdmoe-server-test", {}, {});
+    auto bound = wire::Router::bind(context, folder.ipc("station"), {}, {});
     REQUIRE(bound);
     router = std::move(*bound);
   }
@@ -39,6 +40,14 @@ struct Station {
     send(encoder.finish_dispatch(id, 0, DType::f32, {&wish, 1}));
   }
 
+  test::FakeAgentOptions agent() const {
+    test::FakeAgentOptions options;
+    options.endpoint = router->endpoint();
+    options.experts = {{0, 0}};
+    return options;
+  }
+
+  test::TempFolder folder;
   wire::Context context;
   std::unique_ptr<wire::Router> router;
   wire::Incoming incoming;
@@ -46,19 +55,12 @@ struct Station {
   Result<wire::Message> message = fail(Code::unavailable, "none yet");
 };
 
-test::FakeAgentOptions options() {
-  test::FakeAgentOptions options;
-  options.endpoint = "ipc:///tmp/wdmoe-server-test";
-  options.experts = {{0, 0}};
-  return options;
-}
-
 }  // namespace
 
 TEST_CASE("server: says Hello, is not ready before Welcome, answers after it, says Goodbye") {
   Station station;
   const test::RandomExperts weights(1, 1, 8, 8);
-  auto agent = std::make_unique<test::FakeAgent>(station.context, weights, options());
+  auto agent = std::make_unique<test::FakeAgent>(station.context, weights, station.agent());
   const auto& hello = station.next<wire::Hello>();
   CHECK(hello.name == "agent-0");
   CHECK(hello.experts.size() == 1);
@@ -82,7 +84,7 @@ TEST_CASE("server: says Hello, is not ready before Welcome, answers after it, sa
 TEST_CASE("server: junk is answered with malformed, and work goes on") {
   Station station;
   const test::RandomExperts weights(1, 1, 8, 8);
-  const test::FakeAgent agent(station.context, weights, options());
+  const test::FakeAgent agent(station.context, weights, station.agent());
   station.next<wire::Hello>();
   station.send(station.encoder.welcome({}));
   const auto junk = test::random_rows(1, 100, 3);
@@ -97,7 +99,7 @@ TEST_CASE("server: junk is answered with malformed, and work goes on") {
 TEST_CASE("server: pings a quiet base station, says Hello again when asked to") {
   Station station;
   const test::RandomExperts weights(1, 1, 8, 8);
-  const test::FakeAgent agent(station.context, weights, options());
+  const test::FakeAgent agent(station.context, weights, station.agent());
   station.next<wire::Hello>();
   wire::Welcome welcome;
   welcome.heartbeat_ms = 50;

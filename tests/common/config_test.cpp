@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/temp_folder.h"
+
 using namespace wdmoe;
 
 namespace {
@@ -67,7 +69,8 @@ bool contains(const std::string& text, std::string_view part) {
 }
 
 std::string write_file(const char* name, const std::string& text) {
-  const auto path = std::filesystem::temp_directory_path() / name;
+  static const test::TempFolder folder;
+  const auto path = folder / name;
   std::ofstream(path) << text;
   return path.string();
 }
@@ -219,7 +222,6 @@ TEST_CASE("config: flags win over the file") {
   CHECK(sample.names == std::vector<std::string>{"p", "q"});
   CHECK(sample.deadline.count() == 7);
   CHECK_FALSE(load({"--loud=false"}).loud);
-  std::filesystem::remove(file);
 }
 
 TEST_CASE("config: bad flags and files are one line") {

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/config.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
 
@@ -48,8 +49,7 @@ void wait_for_stop(Daemon& daemon) {
 /// The other end of NOTIFY_SOCKET.
 class Systemd {
  public:
-  Systemd() : path_("/tmp/wdmoe-notify-" + std::to_string(::getpid())) {
-    ::unlink(path_.c_str());
+  Systemd() : path_((folder_ / "notify").string()) {
     fd_ = OwnedFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -57,10 +57,7 @@ class Systemd {
     REQUIRE(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     ::setenv("NOTIFY_SOCKET", path_.c_str(), 1);
   }
-  ~Systemd() {
-    ::unsetenv("NOTIFY_SOCKET");
-    ::unlink(path_.c_str());
-  }
+  ~Systemd() { ::unsetenv("NOTIFY_SOCKET"); }
   std::string next() {
     pollfd item{fd_.get(), POLLIN, 0};
     if (::poll(&item, 1, 20'000) != 1) return "nothing";
@@ -70,6 +67,7 @@ class Systemd {
   }
 
  private:
+  test::TempFolder folder_;
   std::string path_;
   OwnedFd fd_;
 };

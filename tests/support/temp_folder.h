@@ -25,6 +25,8 @@ class TempFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  /// A ZeroMQ address inside.
+  std::string ipc(const std::string& name) const { return "ipc://" + (path_ / name).string(); }
 
  private:
   std::filesystem::path path_;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
-#include <stdlib.h>
 
 namespace wdmoe::test {
 namespace {
@@ -40,9 +39,6 @@ bsd::ModelConfig TinyModel::default_shape() {
 
 TinyModel::TinyModel(const bsd::ModelConfig& config, std::uint32_t seed)
     : config_(config), seed_(seed) {
-  std::string pattern = (std::filesystem::temp_directory_path() / "wdmoe-tiny-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
-  path_ = pattern;
   const auto add = [&](const std::string& name, std::size_t rows, std::size_t cols) {
     tensors_.push_back({name, rows, cols});
   };
@@ -67,11 +63,6 @@ TinyModel::TinyModel(const bsd::ModelConfig& config, std::uint32_t seed)
   }
   write_config();
   write_weights();
-}
-
-TinyModel::~TinyModel() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 void TinyModel::add_tensor(const std::string& name, std::size_t rows, std::size_t cols) {
@@ -102,7 +93,7 @@ void TinyModel::write_config() const {
                  {"tie_word_embeddings", config_.tied_embeddings},
                  {"eos_token_id", config_.eos_tokens}};
   if (config_.sliding_window != 0) config["sliding_window"] = config_.sliding_window;
-  std::ofstream(path_ / "config.json") << config.dump();
+  std::ofstream(folder_ / "config.json") << config.dump();
 }
 
 void TinyModel::write_weights() const {
@@ -123,13 +114,13 @@ void TinyModel::write_weights() const {
   }
   const std::string text = header.dump();
   const std::uint64_t length = text.size();
-  std::filesystem::remove(path_ / "model.safetensors");  // earlier mappings keep the old file
-  std::ofstream file(path_ / "model.safetensors", std::ios::binary);
+  std::filesystem::remove(folder_ / "model.safetensors");  // earlier mappings keep the old file
+  std::ofstream file(folder_ / "model.safetensors", std::ios::binary);
   file.write(reinterpret_cast<const char*>(&length), sizeof length);
   file << text;
   file.write(reinterpret_cast<const char*>(data.data()),
              static_cast<std::streamsize>(data.size() * sizeof(float)));
-  if (!file) throw std::runtime_error("cannot write " + path_.string());
+  if (!file) throw std::runtime_error("cannot write " + path().string());
 }
 
 }  // namespace wdmoe::test

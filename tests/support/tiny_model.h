@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bsd/model/model_config.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdmoe::test {
 
@@ -17,11 +18,10 @@ class TinyModel {
   static bsd::ModelConfig default_shape();
 
   explicit TinyModel(const bsd::ModelConfig& config = default_shape(), std::uint32_t seed = 1);
-  ~TinyModel();
   TinyModel(const TinyModel&) = delete;
   TinyModel& operator=(const TinyModel&) = delete;
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return folder_.path(); }
 
   /// Adds one more f32 tensor to the file (a bias, say).
   void add_tensor(const std::string& name, std::size_t rows, std::size_t cols);
@@ -37,7 +37,7 @@ class TinyModel {
 
   bsd::ModelConfig config_;
   std::uint32_t seed_;
-  std::filesystem::path path_;
+  TempFolder folder_;
   std::vector<Named> tensors_;
 };
 

@@ -5,24 +5,14 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
 using namespace wdmoe::wire;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    static int count = 0;
-    path = fs::temp_directory_path() /
-           ("wdmoe-keys-test-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 void write(const fs::path& file, const std::string& text) {
   std::ofstream(file) << text;
@@ -37,31 +27,31 @@ mode_t mode_of(const fs::path& file) {
 }  // namespace
 
 TEST_CASE("keys: are written privately, read back, and not replaced unasked") {
-  const Folder folder;
-  const auto pair = write_keys(folder.path, "jetson", false);
+  const test::TempFolder folder;
+  const auto pair = write_keys(folder.path(), "jetson", false);
   REQUIRE_MESSAGE(pair, pair.error().text);
-  CHECK(mode_of(folder.path / "jetson.key") == 0600);
-  CHECK(mode_of(folder.path / "jetson.pub") == 0644);
-  CHECK(*read_public(folder.path / "jetson.pub") == pair->public_key);
-  const auto secret = read_secret(folder.path / "jetson.key");
+  CHECK(mode_of(folder / "jetson.key") == 0600);
+  CHECK(mode_of(folder / "jetson.pub") == 0644);
+  CHECK(*read_public(folder / "jetson.pub") == pair->public_key);
+  const auto secret = read_secret(folder / "jetson.key");
   REQUIRE(secret);
   CHECK(*public_key_of(*secret) == pair->public_key);
 
-  const auto again = write_keys(folder.path, "jetson", false);
+  const auto again = write_keys(folder.path(), "jetson", false);
   REQUIRE_FALSE(again);
   CHECK(again.error().code == Code::denied);
-  const auto forced = write_keys(folder.path, "jetson", true);
+  const auto forced = write_keys(folder.path(), "jetson", true);
   REQUIRE(forced);
   CHECK(forced->public_key != pair->public_key);
-  CHECK(*read_public(folder.path / "jetson.pub") == forced->public_key);
-  CHECK_FALSE(write_keys(folder.path, "../jetson", false));
+  CHECK(*read_public(folder / "jetson.pub") == forced->public_key);
+  CHECK_FALSE(write_keys(folder.path(), "../jetson", false));
 }
 
 TEST_CASE("keys: a bad key file is named with what was expected") {
-  const Folder folder;
-  const auto pair = write_keys(folder.path, "good", false);
+  const test::TempFolder folder;
+  const auto pair = write_keys(folder.path(), "good", false);
   REQUIRE(pair);
-  const fs::path file = folder.path / "bad.key";
+  const fs::path file = folder / "bad.key";
   const auto error = [&] {
     const auto secret = read_secret(file);
     REQUIRE_FALSE(secret);
@@ -93,33 +83,33 @@ TEST_CASE("keys: a bad key file is named with what was expected") {
 }
 
 TEST_CASE("keys: the allow-list is a directory of NAME.pub, one key per name") {
-  const Folder folder;
-  CHECK(read_allow_list(folder.path)->empty());
-  const auto a = write_keys(folder.path, "a", false), b = write_keys(folder.path, "b", false);
+  const test::TempFolder folder;
+  CHECK(read_allow_list(folder.path())->empty());
+  const auto a = write_keys(folder.path(), "a", false), b = write_keys(folder.path(), "b", false);
   REQUIRE((a && b));
-  write(folder.path / "README", "not a key");
-  const auto agents = read_allow_list(folder.path);
+  write(folder / "README", "not a key");
+  const auto agents = read_allow_list(folder.path());
   REQUIRE(agents);
   CHECK(agents->size() == 2);
   CHECK(agents->at(a->public_key) == "a");
   CHECK(agents->at(b->public_key) == "b");
 
-  fs::copy(folder.path / "a.pub", folder.path / "c.pub");
-  const auto twice = read_allow_list(folder.path);
+  fs::copy(folder / "a.pub", folder / "c.pub");
+  const auto twice = read_allow_list(folder.path());
   REQUIRE_FALSE(twice);
   CHECK(twice.error().text.find("one key is one agent") != std::string::npos);
-  CHECK_FALSE(read_allow_list(folder.path / "nowhere"));
+  CHECK_FALSE(read_allow_list(folder / "nowhere"));
 }
 
 TEST_CASE("keys: plaintext needs ipc:// or an explicit insecure") {
-  const Folder folder;
-  REQUIRE(write_keys(folder.path, "bsd", false));
-  const fs::path none, key = folder.path / "bsd.key", pub = folder.path / "bsd.pub";
-  CHECK_FALSE(server_keys("tcp://*:1", false, none, folder.path));
+  const test::TempFolder folder;
+  REQUIRE(write_keys(folder.path(), "bsd", false));
+  const fs::path none, key = folder / "bsd.key", pub = folder / "bsd.pub";
+  CHECK_FALSE(server_keys("tcp://*:1", false, none, folder.path()));
   CHECK_FALSE(server_keys("tcp://*:1", true, none, none)->has_value());
   CHECK_FALSE(server_keys("ipc:///x", false, none, none)->has_value());
-  CHECK(server_keys("ipc:///x", false, key, folder.path)->has_value());
-  CHECK(server_keys("tcp://*:1", false, key, folder.path)->has_value());
+  CHECK(server_keys("ipc:///x", false, key, folder.path())->has_value());
+  CHECK(server_keys("tcp://*:1", false, key, folder.path())->has_value());
   CHECK_FALSE(client_keys("tcp://h:1", false, none, pub));
   CHECK_FALSE(client_keys("tcp://h:1", false, key, none));
   CHECK(client_keys("tcp://h:1", false, key, pub)->has_value());

@@ -8,6 +8,7 @@
 #include <zmq.h>
 
 #include "common/event_fd.h"
+#include "tests/support/temp_folder.h"
 #include "wire/zap.h"
 
 using namespace wdmoe;
@@ -74,8 +75,9 @@ struct Keys {
 }  // namespace
 
 TEST_CASE("socket: frames go both ways over tcp and ipc, in aligned memory") {
-  for (const char* endpoint : {"tcp://127.0.0.1:*", "ipc:///tmp/wdmoe-socket-test"}) {
-    CAPTURE(std::string(endpoint));
+  const test::TempFolder folder;
+  for (const std::string& endpoint : {std::string("tcp://127.0.0.1:*"), folder.ipc("router")}) {
+    CAPTURE(endpoint);
     Pair pair(endpoint);
     for (const std::size_t size : {0u, 1u, 100u, 8000u, 100'000u}) {
       CAPTURE(size);

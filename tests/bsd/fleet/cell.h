@@ -10,27 +10,21 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include "bsd/fleet/fleet.h"
 #include "common/event_fd.h"
 #include "kernels/expert_backend.h"
 #include "tests/support/fake_fleet.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdmoe::bsd {
 
 constexpr std::size_t kLayers = 2, kExperts = 4, kHidden = 24, kFfn = 16;
 
-inline std::string fresh_endpoint() {
-  static int count = 0;
-  return "ipc:///tmp/wdmoe-fleet-test-" + std::to_string(::getpid()) + "-" +
-         std::to_string(++count);
-}
-
 struct Cell {
   explicit Cell(DType wire = DType::f32, std::optional<wire::ServerKeys> keys = std::nullopt,
-                std::string at = fresh_endpoint(), milliseconds deadline = milliseconds(20'000)) {
-    options.endpoint = std::move(at);
+                std::string at = {}, milliseconds deadline = milliseconds(20'000)) {
+    options.endpoint = at.empty() ? folder.ipc("fleet") : std::move(at);
     options.wire = wire;
     options.keys = std::move(keys);
     options.deadline = deadline;
@@ -68,6 +62,7 @@ struct Cell {
     return until([&] { return fleet->complete(); });
   }
 
+  test::TempFolder folder;
   test::RandomExperts weights{kLayers, kExperts, kHidden, kFfn};
   SteadyClock clock;
   wire::Context context;

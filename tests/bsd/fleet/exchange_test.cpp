@@ -245,7 +245,7 @@ TEST_CASE("fleet: an agent that dies with two exchanges under way fails both, an
 }
 
 TEST_CASE("fleet: a hanging agent fails the layer at the deadline; its late answer is dropped") {
-  Cell cell(DType::f32, std::nullopt, fresh_endpoint(), milliseconds(50));
+  Cell cell(DType::f32, std::nullopt, {}, milliseconds(50));
   auto options = cell.agent("sleeper");
   options.experts = test::planned_experts(cell.weights, 0, 1);
   EventFd gave_up;
@@ -410,7 +410,7 @@ TEST_CASE("fleet: garbage and oversized frames from one peer do not disturb anot
 }
 
 TEST_CASE("fleet: a peer that never pauses does not suspend the deadline") {
-  Cell cell(DType::f32, std::nullopt, fresh_endpoint(), milliseconds(100));
+  Cell cell(DType::f32, std::nullopt, {}, milliseconds(100));
   auto options = cell.agent("chatty");
   options.experts = test::planned_experts(cell.weights, 0, 1);
   std::atomic<bool> enough{false};
