@@ -1,12 +1,15 @@
 // `wdmoe logits`: what the model predicts after every given token, as JSON; for checks.
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iterator>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -25,10 +28,26 @@ constexpr std::size_t kChunk = 256;                        // rows of one step
 constexpr std::size_t kMostLogits = std::size_t{1} << 22;  // floats of one step: 16 MiB
 
 struct Options {
-  std::string model, bsd;
+  std::string model, bsd, token_list;
   std::vector<bsd::Token> tokens;
   unsigned threads = 0;
 };
+
+/// "1,2,3"; nothing else, and at least one.
+Result<std::vector<bsd::Token>> parse_tokens(const std::string& list) {
+  std::vector<bsd::Token> tokens;
+  const char* at = list.data();
+  const char* const end = at + list.size();
+  for (;;) {
+    bsd::Token token{};
+    const auto [after, error] = std::from_chars(at, end, token);
+    if (error != std::errc() || (after != end && *after != ','))
+      return fail(Code::bad_input, "--tokens '" + list + "': expected token ids such as 1,2,3");
+    tokens.push_back(token);
+    if (after == end) return tokens;
+    at = after + 1;
+  }
+}
 
 /// "[1.5,-2,null]": shortest text that reads back as the same float; null where it is no number.
 void append_row(const float* row, std::size_t count, std::string& out) {
@@ -104,25 +123,27 @@ Result<int> run_remote(const Options& options) {
   return 0;
 }
 
+Result<int> run(Options options) {
+  auto tokens = parse_tokens(options.token_list);
+  if (!tokens) return tl::unexpected<Error>(std::move(tokens).error());
+  options.tokens = std::move(*tokens);
+  return options.model.empty() ? run_remote(options) : run_local(options);
+}
+
 }  // namespace
 
 void add_logits(Commands& commands) {
   const auto options = std::make_shared<Options>();
   CLI::App& command = commands.add(
       "logits", "Print the logits of every position as JSON: {\"tokens\":[…],\"logits\":[[…]…]}",
-      [options]() -> Result<int> {
-        return options->model.empty() ? run_remote(*options) : run_local(*options);
-      });
+      [options] { return run(*options); });
   auto* model = command.add_option("MODEL", options->model,
                                    "Hugging Face directory; its experts run in this process");
   command
       .add_option("--bsd", options->bsd,
                   "ask a running base station instead: http://HOST:PORT (else WDMOE_URL)")
       ->excludes(model);
-  command.add_option("--tokens", options->tokens, "token ids, separated by commas")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->required();
+  command.add_option("--tokens", options->token_list, "token ids, separated by commas")->required();
   command.add_option("--threads", options->threads, "compute threads with MODEL; 0: one per core");
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -64,9 +65,12 @@ TEST_CASE("wdmoe logits: prints transformers' logits of every position as JSON")
 
 TEST_CASE("wdmoe logits: what cannot be done is one line and exit code 1") {
   const std::string model = test::golden_models().front().path.string();
-  for (const std::string& arguments :
-       {"logits " + model + " --tokens 1,999999", std::string("logits /nowhere --tokens 1"),
-        std::string("logits --bsd http://127.0.0.1:1 --tokens 1")}) {
+  std::vector<std::string> bad{"logits " + model + " --tokens 1,999999",
+                               "logits /nowhere --tokens 1",
+                               "logits --bsd http://127.0.0.1:1 --tokens 1"};
+  for (const char* list : {"''", ",", "1,", "1,,2", "1x", "4294967296", "'1 2'"})
+    bad.push_back("logits " + model + " --tokens " + list);
+  for (const std::string& arguments : bad) {
     CAPTURE(arguments);
     const Output output = run_tool(arguments);
     CHECK(WEXITSTATUS(output.status) == 1);
