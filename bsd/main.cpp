@@ -26,9 +26,9 @@ void run(Daemon& daemon, int argc, char** argv) {
       "/etc/wdmoe/bsd.toml"};
   const auto config = load_config<Config>(argc, argv, program, check_only);
   log::start(config.log);
-  Station station(config, inherited_socket());
   if (check_only)
-    throw EarlyExit{"configuration, keys, model and ports are good: " + station.summary() + "\n"};
+    throw EarlyExit{"configuration, keys and model are good: " + Station::check(config) + "\n"};
+  Station station(config, inherited_socket());
   log::info("http_listening", {{"url", station.url()}});
   log::info("started", {{"station", station.summary()}});
   daemon.ready(station.summary());

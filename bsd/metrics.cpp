@@ -107,8 +107,10 @@ void add_engine(const EngineStats& engine, std::vector<MetricFamily>& families) 
 
 void add_fleet(const FleetSnapshot& fleet, std::vector<MetricFamily>& families) {
   auto up = gauge("wdmoe_device_up", "1 while the agent is connected and welcome.");
-  auto temperature = gauge("wdmoe_device_temperature_celsius", "Last reported; 0: not measured.");
-  auto power = gauge("wdmoe_device_power_watts", "Last reported; 0: not measured.");
+  auto temperature =
+      gauge("wdmoe_device_temperature_celsius", "Last reported; absent where nothing measures it.");
+  auto power =
+      gauge("wdmoe_device_power_watts", "Last reported; absent where nothing measures it.");
   auto rows = counter("wdmoe_expert_rows_total", "Token rows computed by the agent.");
   auto bytes = counter("wdmoe_wire_bytes_total", "Message payload to and from the agent.");
   auto time = counter("wdmoe_dispatch_seconds_total",
@@ -118,8 +120,10 @@ void add_fleet(const FleetSnapshot& fleet, std::vector<MetricFamily>& families) 
   for (const AgentSnapshot& agent : fleet.agents) {
     const std::string& name = agent.name;
     up.add(agent.up ? 1.0 : 0.0, {{"device", name}});
-    temperature.add(double{agent.health.temperature_celsius}, {{"device", name}});
-    power.add(double{agent.health.power_watts}, {{"device", name}});
+    if (agent.health.temperature_celsius != 0)
+      temperature.add(double{agent.health.temperature_celsius}, {{"device", name}});
+    if (agent.health.power_watts != 0)
+      power.add(double{agent.health.power_watts}, {{"device", name}});
     rows.add(agent.rows, {{"device", name}});
     bytes.add(agent.bytes_sent, {{"device", name}, {"direction", "downlink"}})
         .add(agent.bytes_received, {{"device", name}, {"direction", "uplink"}});

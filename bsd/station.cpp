@@ -12,6 +12,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bsd/api/server.h"
@@ -101,6 +102,7 @@ struct Station::Parts {
   api::Hooks api_hooks();
   Result<void> submit(Request request, EventSink sink);
   api::Health health() const;
+  std::string model_summary() const;
   bool turning() const;
   void serve_engine();
   void stop_by(Instant deadline);
@@ -343,10 +345,28 @@ Station::Station(const Config& config, int inherited_http)
 
 Station::~Station() = default;
 
+std::string Station::check(Config config) {
+  api::check_listen(config.http_listen);
+  if (!config.local_experts) {
+    if (!wire::is_ipc(config.fleet_listen) && config.fleet_listen.rfind("tcp://", 0) != 0)
+      throw std::runtime_error("fleet.listen = " + config.fleet_listen +
+                               ": expected tcp://ADDRESS:PORT or ipc://PATH");
+    require(wire::server_keys(config.fleet_listen, config.insecure, config.secret_key,
+                              config.authorized_agents));
+    config.fleet_listen = "inproc://check";  // nobody outside this process sees it
+  }
+  // In place of a listening socket, one that is not bound to anything; the server owns it.
+  const Station station(config, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return station.parts_->model_summary();
+}
+
+std::string Station::Parts::model_summary() const {
+  return served_name(config) + ": " + std::to_string(model.layers) + " layers of " +
+         std::to_string(model.experts) + " experts";
+}
+
 std::string Station::summary() const {
-  const ModelConfig& model = parts_->model;
-  return served_name(parts_->config) + ": " + std::to_string(model.layers) + " layers of " +
-         std::to_string(model.experts) + " experts, " +
+  return parts_->model_summary() + ", " +
          (parts_->fleet ? "agents at " + parts_->fleet->endpoint() : "experts in this process") +
          ", API at " + url();
 }

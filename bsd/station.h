@@ -17,6 +17,11 @@ class Station {
   /// place of http.listen, or -1.  Throws std::runtime_error naming what is wrong.
   explicit Station(const Config& config, int inherited_http = -1);
   ~Station();
+
+  /// Builds and drops everything but the ports: a running base station on them is not disturbed.
+  /// Returns what summary() says of the model; throws like the constructor.
+  static std::string check(Config config);
+
   Station(const Station&) = delete;
   Station& operator=(const Station&) = delete;
 

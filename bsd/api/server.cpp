@@ -76,6 +76,10 @@ tcp::acceptor open_acceptor(asio::io_context& io, const Settings& settings) {
 
 }  // namespace
 
+void check_listen(const std::string& listen) {
+  endpoint_from(listen);
+}
+
 class Server::State final : public SessionHost, public std::enable_shared_from_this<Server::State> {
  public:
   State(asio::io_context& io, Settings settings, Hooks hooks, const Tokenizer& tokenizer)

@@ -32,6 +32,9 @@ struct Settings {
   ChatFormat chat;
 };
 
+/// Throws std::runtime_error saying what is wrong with `listen`; opens nothing.
+void check_listen(const std::string& listen);
+
 class Server {
  public:
   /// Binds and listens at once; throws std::runtime_error naming `listen` when it cannot.

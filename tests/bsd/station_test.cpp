@@ -112,6 +112,24 @@ TEST_CASE("metrics: the page holds engine, agents and HTTP in Prometheus' text f
   CHECK(metrics.text(engine, nullptr, {}, "topk").find("wdmoe_device_up") == std::string::npos);
 }
 
+TEST_CASE("metrics and reports: temperature and power are there only where they were measured") {
+  FleetSnapshot fleet = one_agent();
+  const Metrics metrics;
+  const auto shows = [&](const char* text) {
+    return metrics.text({}, &fleet, {}, "topk").find(text) != std::string::npos;
+  };
+  const auto agent = [&] { return nlohmann::json::parse(agents_json(fleet))["agents"][0]; };
+  CHECK_FALSE(shows("wdmoe_device_temperature_celsius{"));
+  CHECK_FALSE(shows("wdmoe_device_power_watts{"));
+  CHECK_FALSE(agent().contains("temperature_celsius"));
+  CHECK_FALSE(agent().contains("power_watts"));
+  fleet.agents[0].health = {41.5f, 7.25f};
+  CHECK(shows("wdmoe_device_temperature_celsius{device=\"jetson-1\"} 41.5"));
+  CHECK(shows("wdmoe_device_power_watts{device=\"jetson-1\"} 7.25"));
+  CHECK(agent()["temperature_celsius"] == 41.5);
+  CHECK(agent()["power_watts"] == 7.25);
+}
+
 TEST_CASE("reports: agents as JSON, with units in the names") {
   const auto body = nlohmann::json::parse(agents_json(one_agent()));
   CHECK(body["complete"] == true);

@@ -5,6 +5,7 @@ import json
 import pathlib
 import selectors
 import signal
+import socket
 import subprocess
 import time
 
@@ -140,6 +141,25 @@ def test_an_agent_that_takes_too_few_rows_is_refused_at_the_door(cell):
         cell.start_bs(stack)
         cell.start_agent(stack, "jetson-1", cell.folder / "shards" / "agent-0", "--max-rows", 16)
         assert "prefill_chunk" in cell.wait_for_line("jetson-1", "too_large", "max_rows")
+
+
+def test_check_opens_no_port(cell):
+    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as fleet:
+        def check(*flags):
+            keys = cell.folder / "keys"
+            return subprocess.run(
+                [BSD, "--check", "--model", cell.model, "--http-listen", f"127.0.0.1:{http.getsockname()[1]}",
+                 "--fleet-listen", f"tcp://127.0.0.1:{fleet.getsockname()[1]}", "--fleet-secret-key",
+                 keys / "bsd.key", "--fleet-authorized-agents", keys / "agents", *flags],
+                capture_output=True, text=True, timeout=START_SECONDS)
+
+        good = check()
+        assert good.returncode == 0 and "are good" in good.stdout, good.stderr
+        for flags in (["--http-listen", "nowhere"], ["--fleet-listen", "127.0.0.1:7411"],
+                      ["--fleet-secret-key", "/nowhere/bsd.key"], ["--model", "/nowhere"]):
+            bad = check(*flags)
+            assert bad.returncode == 1 and flags[1] in bad.stderr, bad.stderr
+            assert len(bad.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("program", [BSD, AGENT], ids=["bsd", "agent"])
