@@ -32,6 +32,17 @@ def test_runs_a_command_with_the_url_and_passes_its_exit_code(tiny_model):
     assert "url http://127.0.0.1:" in done.stdout
 
 
+def test_hands_flags_to_the_daemons(tiny_model):
+    done = run_tool("up", tiny_model, "--agents", 1, "--bsd-flag", "--http-queue=2", "--agent-flag", "--spin-us=0",
+                    "--", "sh", "-c", "echo ran")
+    assert done.returncode == 0, done.stderr
+    assert "ran" in done.stdout.splitlines()
+    for flag in ("--bsd-flag", "--agent-flag"):
+        refused = run_tool("up", tiny_model, "--agents", 1, flag, "--no-such-setting=1", "--", "true")
+        assert refused.returncode != 0
+        assert "no-such-setting" in refused.stderr
+
+
 def test_stops_its_daemons_when_interrupted(tiny_model):
     with running(tiny_model, "--agents", 2) as system:
         daemons = system.child_pids("wdmoe-")
