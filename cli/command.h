@@ -26,6 +26,7 @@ struct Commands {
   }
 };
 
+void add_plan(Commands& commands);
 void add_split(Commands& commands);
 void add_inspect(Commands& commands);
 void add_make_model(Commands& commands);

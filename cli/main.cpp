@@ -30,6 +30,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_generate(commands);
   wdmoe::cli::add_chat(commands);
   wdmoe::cli::add_bench(commands);
+  wdmoe::cli::add_plan(commands);
   wdmoe::cli::add_split(commands);
   wdmoe::cli::add_inspect(commands);
   wdmoe::cli::add_keygen(commands);

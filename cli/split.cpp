@@ -13,14 +13,11 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "weights/checkpoint.h"
-#include "weights/file.h"
 #include "weights/model_shape.h"
 #include "weights/split_plan.h"
 
 namespace wdmoe::cli {
 namespace {
-
-constexpr std::uint64_t kMostPlanBytes = 64u << 20;
 
 struct Options {
   std::string model, plan, out, dtype, output = "text";
@@ -31,11 +28,7 @@ struct Options {
 Result<weights::SplitPlan> plan_for(const Options& options, const weights::ModelShape& shape) {
   if (options.plan.empty())
     return weights::default_plan(options.agents, shape.layers, shape.experts);
-  const auto text = weights::read_text(options.plan, kMostPlanBytes);
-  if (!text) return tl::unexpected(text.error());
-  auto plan = weights::parse_plan(*text, shape.layers, shape.experts);
-  if (!plan) return fail(options.plan, std::move(plan).error());
-  return plan;
+  return weights::load_plan(options.plan, shape.layers, shape.experts);
 }
 
 std::uint64_t bytes_of(const weights::ShardManifest& shard) {

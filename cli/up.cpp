@@ -36,7 +36,7 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 struct Options {
-  std::string model;
+  std::string model, plan;
   unsigned agents = 4;
   std::string wire = "f16";
   unsigned bs_threads = 0, agent_threads = 0;  // 0: one per core
@@ -160,7 +160,6 @@ class Cell {
   }
 
  private:
-  static std::string agent_name(unsigned index) { return "agent-" + std::to_string(index); }
   std::string endpoint() const {
     return options_.transport == "ipc" ? "ipc://" + (directory() / "cell.sock").string()
                                        : "tcp://127.0.0.1:" + std::to_string(tcp_port_);
@@ -172,8 +171,15 @@ class Cell {
     if (!config) return tl::unexpected<Error>(config.error());
     auto checkpoint = weights::Checkpoint::open(options_.model);
     if (!checkpoint) return tl::unexpected<Error>(checkpoint.error());
-    auto plan = weights::default_plan(options_.agents, config->layers, config->experts);
+    auto plan = options_.plan.empty()
+                    ? weights::default_plan(options_.agents, config->layers, config->experts)
+                    : weights::load_plan(options_.plan, config->layers, config->experts);
     if (!plan) return tl::unexpected<Error>(plan.error());
+    if (!plan->on_bs.empty())
+      return fail(Code::unsupported, options_.plan + ": leaves " +
+                                         std::to_string(plan->on_bs.size()) +
+                                         " experts to the base station; give them to agents");
+    for (const weights::AgentPlan& agent : plan->agents) agents_.push_back(agent.name);
     auto split = weights::write_split(*checkpoint, *plan, directory() / "shards", {});
     if (!split) return tl::unexpected<Error>(split.error());
     return {};
@@ -185,8 +191,7 @@ class Cell {
     if (failure) return fail(Code::io, keys().string() + ": " + failure.message());
     if (auto made = wire::write_keys(keys(), "bsd", false); !made)
       return tl::unexpected<Error>(made.error());
-    for (unsigned index = 0; index < options_.agents; ++index) {
-      const std::string name = agent_name(index);
+    for (const std::string& name : agents_) {
       if (auto made = wire::write_keys(keys(), name, false); !made)
         return tl::unexpected<Error>(made.error());
       fs::rename(keys() / (name + ".pub"), keys() / "agents" / (name + ".pub"), failure);
@@ -222,8 +227,7 @@ class Cell {
   }
 
   Result<void> start_agents() {
-    for (unsigned index = 0; index < options_.agents; ++index) {
-      const std::string name = agent_name(index);
+    for (const std::string& name : agents_) {
       std::vector<std::string> arguments{"wdmoe-agent",
                                          "--name",
                                          name,
@@ -270,6 +274,7 @@ class Cell {
 
   const Options& options_;
   PrivateDirectory directory_;
+  std::vector<std::string> agents_;  // by name
   Listener listener_;
   int tcp_port_ = 0;
   std::vector<std::pair<std::string, Process>> daemons_;
@@ -327,9 +332,14 @@ void add_up(Commands& commands) {
   CLI::App& command = commands.add("up", "Run a base station and its agents on this machine",
                                    [options] { return run(*options); });
   command.add_option("MODEL", options->model, "Hugging Face directory")->required();
-  command.add_option("-a,--agents", options->agents, "agents the experts are spread over")
-      ->check(CLI::Range(1u, 64u))
-      ->capture_default_str();
+  auto* const agents =
+      command.add_option("-a,--agents", options->agents, "agents the experts are spread over")
+          ->check(CLI::Range(1u, 64u))
+          ->capture_default_str();
+  command
+      .add_option("--plan", options->plan,
+                  "plan file: who holds what (wdmoe plan; format: wdmoe split --help)")
+      ->excludes(agents);
   command.add_option("--wire", options->wire, "element type of rows between them")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "weights/file.h"
 #include "weights/json.h"
 
 namespace wdmoe::weights {
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMostAgents = 65'536;
 constexpr std::size_t kMostName = 64;
+constexpr std::uint64_t kMostPlanBytes = 64u << 20;
 
 struct ModelSize {
   std::size_t layers, experts;
@@ -167,6 +169,15 @@ Result<SplitPlan> parse_plan(std::string_view json, std::size_t layers, std::siz
   auto on_bs = read_bs(member(*document, "bs"), plan, size);
   if (!on_bs) return tl::unexpected(std::move(on_bs).error());
   plan.on_bs = std::move(*on_bs);
+  return plan;
+}
+
+Result<SplitPlan> load_plan(const std::filesystem::path& path, std::size_t layers,
+                            std::size_t experts) {
+  const auto text = read_text(path, kMostPlanBytes);
+  if (!text) return tl::unexpected<Error>(text.error());
+  auto plan = parse_plan(*text, layers, experts);
+  if (!plan) return fail(path.string(), std::move(plan).error());
   return plan;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Who shall hold which expert: pure functions from sizes or a plan file to a checked plan.
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,5 +32,9 @@ Result<SplitPlan> default_plan(std::size_t agents, std::size_t layers, std::size
 ///    "bs": [[layer, expert], …] or {"all_layers": […]} or "rest"}
 /// "bs" may be left out.  Errors name the agent and key; an expert nobody has is named.
 Result<SplitPlan> parse_plan(std::string_view json, std::size_t layers, std::size_t experts);
+
+/// The plan in file `path`; errors name it.
+Result<SplitPlan> load_plan(const std::filesystem::path& path, std::size_t layers,
+                            std::size_t experts);
 
 }  // namespace wdmoe::weights

@@ -1,5 +1,8 @@
 // Who is let in, who is turned away, who leaves and returns.
 
+#include <algorithm>
+
+#include "bsd/moe/catalogue.h"
 #include "tests/bsd/fleet/cell.h"
 
 using namespace wdmoe;
@@ -115,4 +118,42 @@ TEST_CASE("fleet: CURVE lets listed keys in under their own name only") {
   const test::FakeAgent agent(cell.context, cell.weights, options);
   REQUIRE(cell.complete());
   CHECK(exchange(cell, 0, choose(*cell.fleet, 0, 2), test::random_rows(2, kHidden, 1)).result);
+}
+
+TEST_CASE("fleet: of an expert's holders minmax takes the one that is done first") {
+  Cell cell;
+  auto options = cell.agent("slow");
+  options.experts = test::planned_experts(cell.weights, 0, 1);  // all of them
+  const test::FakeAgent slow(cell.context, cell.weights, options);
+  REQUIRE(cell.complete());
+  options.name = "fast";
+  auto fast = std::make_unique<test::FakeAgent>(cell.context, cell.weights, options);
+  REQUIRE(cell.until([&] { return cell.fleet->holders(1)[3].size() == 2; }));
+
+  constexpr std::size_t kRows = 6;
+  const std::vector<float> gates = test::random_rows(kRows, kExperts, 5);
+  std::vector<float> probabilities(gates.size());
+  std::transform(gates.begin(), gates.end(), probabilities.begin(),
+                 [](float gate) { return 0.2f + 0.1f * std::abs(gate); });
+  const std::vector<double> per_row{4e-3, 1e-3};  // slow came first
+  SelectionInput input;
+  input.probabilities = {probabilities.data(), kRows, kExperts};
+  input.holders = &cell.fleet->holders(0);
+  input.latencies.per_row_s = per_row;
+  Selection selection;
+  make_policy("minmax", {1.0}).value()->select(input, selection);
+  std::vector<std::size_t> visits(2);
+  for (const Choice& choice : selection) ++visits.at(choice.device);
+  CHECK(visits[0] + visits[1] == 2 * kRows);  // nothing was dropped
+  CHECK(visits[1] > visits[0]);
+
+  const std::vector<float> x = test::random_rows(kRows, kHidden, 6);
+  const Outcome both = exchange(cell, 0, selection, x);
+  REQUIRE(both.result);
+  CHECK(worst_difference(both.y, expected(cell.weights, 0, selection, x)) < 1e-5f);
+
+  fast.reset();  // says Goodbye; the other has everything too
+  REQUIRE(cell.until([&] { return cell.fleet->holders(0)[0].size() == 1; }));
+  CHECK(cell.fleet->complete());
+  CHECK(exchange(cell, 0, choose(*cell.fleet, 0, kRows), x).result);
 }
