@@ -27,8 +27,8 @@ class Forecaster {
     still.channel.fading = "none";
     still.generated.jitter = 0;
     for (sim::DeviceSpec& device : still.devices) device.jitter = 0;
-    const auto demands = sim::Cell(still, kSeed).demands();
-    devices_.assign(demands.begin(), demands.end());
+    const sim::Cell drawn(still, kSeed);
+    devices_.assign(drawn.demands().begin(), drawn.demands().end());
     loaded_ = devices_;
     problem_ = {still.cell.medium_kind(), Hertz(still.cell.bandwidth_hz), still.cell.noise(),
                 still.bits_per_row(), loaded_};

@@ -25,16 +25,17 @@ class LayerLoads {
         loads_(problem.memory_bytes.size()),
         absent_(problem.memory_bytes.size(), 1.0) {}
 
-  void add(std::size_t device, double probability) {
-    absent_[device] *= 1 - std::min(probability, 1.0);
+  /// One more expert, or more of one that a row visits there with probability `already`.
+  void add(std::size_t device, double probability, double already = 0) {
+    absent_[device] *= std::max(0.0, 1 - already - probability) / (1 - already);
     loads_[device].visits += problem_.rows * probability;
     loads_[device].rows = problem_.rows * (1 - absent_[device]);
   }
   double waiting() const { return problem_.waiting(loads_); }
-  double waiting_with(std::size_t device, double probability) {
+  double waiting_with(std::size_t device, double probability, double already = 0) {
     const ExpectedLoad load = loads_[device];
     const double absent = absent_[device];
-    add(device, probability);
+    add(device, probability, already);
     const double latency = waiting();
     loads_[device] = load;
     absent_[device] = absent;
@@ -58,19 +59,22 @@ LayerLoads load_layer(const PlacementProblem& problem, std::size_t layer, const 
   }
   std::stable_sort(shared.begin(), shared.end(),
                    [&](std::size_t a, std::size_t b) { return popularity[a] > popularity[b]; });
+  std::vector<double> already;  // [holders] of one expert
   for (const std::size_t expert : shared) {
-    for (int part = 0; part < kParts; ++part) {
-      const double probability = popularity[expert] / kParts;
-      const auto& devices = holders[expert];
-      std::size_t best = devices.front();
-      double earliest = loads.waiting_with(best, probability);
-      for (std::size_t index = 1; index < devices.size(); ++index) {
-        const double latency = loads.waiting_with(devices[index], probability);
+    const double part = popularity[expert] / kParts;
+    const auto& devices = holders[expert];
+    already.assign(devices.size(), 0.0);
+    for (int repetition = 0; repetition < kParts; ++repetition) {
+      std::size_t best = 0;
+      double earliest = kEndless;
+      for (std::size_t index = 0; index < devices.size(); ++index) {
+        const double latency = loads.waiting_with(devices[index], part, already[index]);
         if (!(latency < earliest)) continue;
         earliest = latency;
-        best = devices[index];
+        best = index;
       }
-      loads.add(best, probability);
+      loads.add(devices[best], part, already[best]);
+      already[best] += part;
     }
   }
   return loads;
@@ -103,6 +107,7 @@ class Search {
     }
   }
   void add_copies();
+  void drop_idle_copies();
   Placement result() && { return std::move(placement_); }
 
  private:
@@ -272,6 +277,25 @@ void Search::add_copies() {
   }
 }
 
+/// Copies that later ones made useless go again.
+void Search::drop_idle_copies() {
+  for (std::size_t layer = 0; layer < problem_.layers; ++layer) {
+    for (auto& holders : placement_[layer]) {
+      for (std::size_t index = holders.size(); index-- > 0 && holders.size() > 1;) {
+        const std::uint16_t device = holders[index];
+        const auto place = holders.begin() + static_cast<std::ptrdiff_t>(index);
+        holders.erase(place);
+        const double without = evaluate(layer, placement_[layer]);
+        if (without <= latency_[layer] * (1 + kLeastGain)) {
+          latency_[layer] = std::min(latency_[layer], without);
+        } else {
+          holders.insert(holders.begin() + static_cast<std::ptrdiff_t>(index), device);
+        }
+      }
+    }
+  }
+}
+
 /// Seats one expert after the other, popular ones first, each where its layer then waits least.
 Placement seat_by_popularity(const PlacementProblem& problem) {
   struct Seat {
@@ -285,7 +309,7 @@ Placement seat_by_popularity(const PlacementProblem& problem) {
       order.push_back({layer, expert});
     }
   }
-  const auto popularity = [&](const Seat& seat) {
+  const auto popularity = [&](Seat seat) {
     return problem.popularity.row(seat.layer)[seat.expert];
   };
   std::stable_sort(order.begin(), order.end(),
@@ -366,7 +390,10 @@ Result<Placement> place_experts(const PlacementProblem& problem, bool replicas) 
   }
   Search search(problem, std::move(start));
   search.improve();
-  if (replicas) search.add_copies();
+  if (replicas) {
+    search.add_copies();
+    search.drop_idle_copies();
+  }
   return std::move(search).result();
 }
 

@@ -72,7 +72,7 @@ TEST_CASE("wdmoe plan: below the paper's latency within memory, copies lower it 
       band += agent.band_share;
     }
     CHECK(band == doctest::Approx(1));
-    replicas ? CHECK(experts > 12) : CHECK(experts == 12);
+    CHECK((replicas ? experts > 12 : experts == 12));
     const auto split = weights::parse_plan(plan_file(*plan), wanted.layers, wanted.experts);
     REQUIRE(split.has_value());
     CHECK(split->on_bs.empty());
