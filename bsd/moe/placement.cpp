@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -215,8 +214,8 @@ bool Search::step() {
       }
     }
   }
-  if (count == 0 && swap == nullptr) return false;
   if (count == 0) {
+    if (swap == nullptr) return false;
     std::swap(placement_[swap_layer][swap->first], placement_[swap_layer][swap->second]);
     refresh(swap_layer);
     return true;
