@@ -138,10 +138,10 @@ Result<std::vector<double>> popularity_of(const std::string& trace, std::size_t 
   std::vector<double> popularity = uniform_popularity(layers, experts, top_k);
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const bsd::trace::LayerStatistics& of = statistics.layers()[layer];
-    if (of.rows == 0) continue;
+    if (of.tally.rows == 0) continue;
     for (std::size_t expert = 0; expert < experts; ++expert)
       popularity[layer * experts + expert] =
-          static_cast<double>(of.chosen[expert]) / static_cast<double>(of.rows);
+          static_cast<double>(of.chosen[expert]) / static_cast<double>(of.tally.rows);
   }
   return popularity;
 }
