@@ -59,6 +59,9 @@ HttpResponse trace_refused(const Error& error) {
     case Code::not_found:
       refusal.status = 409;
       break;
+    case Code::limit:  // of the format, or the disk's room
+      refusal.status = 422;
+      break;
     case Code::bad_input:
       break;
     default:  // the disk

@@ -57,6 +57,7 @@ struct Reader::Parts {
   std::vector<Run> runs;
   std::vector<float> probabilities;
   Selection choices;
+  std::vector<std::size_t> chosen_by;  // [experts] the last row that chose it; kMostRows: none did
 };
 
 /// Fewer than `size` bytes only at the file's end.
@@ -150,6 +151,7 @@ Result<void> Reader::Parts::take_probabilities(std::size_t rows) {
 Result<void> Reader::Parts::take_choices(std::size_t rows, std::size_t count) {
   if (count > size_of(chunk->choices()) - choice) return malformed("more choices than there are");
   choices.clear();
+  chosen_by.assign(header.experts, kMostRows);
   for (std::size_t i = 0; i < count; ++i) {
     const fb::TraceChoice& in =
         *chunk->choices()->Get(static_cast<flatbuffers::uoffset_t>(choice++));
@@ -158,6 +160,8 @@ Result<void> Reader::Parts::take_choices(std::size_t rows, std::size_t count) {
       return malformed("a choice outside its record");
     if (!choices.empty() && choices.back().row > in.row())
       return malformed("choices are not ordered by row");
+    if (std::exchange(chosen_by[in.expert()], in.row()) == in.row())
+      return malformed("a row chooses an expert twice");
     choices.push_back({in.row(), in.expert(), in.device(), weight});
   }
   return {};

@@ -86,12 +86,11 @@ void Statistics::add_row(LayerStatistics& layer, const float* probability,
 
 void Statistics::follow(LayerStatistics& layer, std::size_t index, const Run& run,
                         std::uint32_t position, Span<const Choice> choices) {
-  const auto known = sequences_.find(run.sequence);
-  if (known == sequences_.end()) {
+  if (sequences_.count(run.sequence) == 0) {
     if ((sequences_.size() + 1) * header_.layers > kMostRemembered) sequences_.clear();
     ++sequences_seen_;
   }
-  auto& of_layers = known == sequences_.end() ? sequences_[run.sequence] : known->second;
+  auto& of_layers = sequences_[run.sequence];
   of_layers.resize(header_.layers);
   Last& last = of_layers[index];
   if (position == last.next && position > 0) {

@@ -22,8 +22,10 @@ Result<void> check(const Header& header, const std::filesystem::path& path) {
   return fail(Code::limit,
               path.string() + ": a trace takes at most " + std::to_string(kMostLayers) +
                   " layers of " + std::to_string(kMostExperts) + " experts, and " +
-                  std::to_string(kMostPairs) + " pairs of experts in all, not " +
-                  std::to_string(header.layers) + " of " + std::to_string(header.experts));
+                  std::to_string(kMostPairs) +
+                  " pairs of experts in all, top_k of 1 to all of a layer, not " +
+                  std::to_string(header.layers) + " of " + std::to_string(header.experts) +
+                  ", top_k " + std::to_string(header.top_k));
 }
 
 bool same(Span<const Run> a, const std::vector<Run>& b) {

@@ -197,6 +197,9 @@ TEST_CASE("trace: a model whose statistics would not fit in memory is refused, b
   const auto refused = Writer::create(folder / "huge", huge, kPlenty);
   REQUIRE(!refused);
   CHECK(refused.error().code == Code::limit);
+  const auto top = Writer::create(folder / "top", {"top", 1, 8, 9}, kPlenty);
+  REQUIRE(!top);
+  CHECK(top.error().text.find("top_k 9") != std::string::npos);
   for (const Header& real :
        {Header{"mixtral", 32, 8, 2}, Header{"qwen3", 94, 128, 8}, Header{"deepseek", 61, 256, 8}})
     CHECK(fits(real));
@@ -212,6 +215,26 @@ TEST_CASE("trace: a model whose statistics would not fit in memory is refused, b
   const auto lying = Reader::open(folder / "lying");
   REQUIRE(!lying);
   CHECK(lying.error().text.find("shape") != std::string::npos);
+}
+
+TEST_CASE("trace: a row that chooses an expert twice is refused, however many choices it claims") {
+  const test::TempFolder folder;
+  OwnedRecord record{0, 0, 5, {{1, 0, 2}}, std::vector<float>(10, 0.2f), {}};
+  for (std::uint32_t row = 0; row < 2; ++row)
+    for (std::uint16_t expert = 0; expert < 5; ++expert)
+      record.choices.push_back({row, expert, 0, 0.2f});
+  auto all = Reader::open(written(folder, {record}));
+  REQUIRE(all);
+  CHECK(drain(**all) == 1);
+  std::filesystem::remove(folder / "a.trace");
+  // As many for one row would cost statistics the square of it.
+  record.choices.assign(1'000'000, {1, 4, 0, 0.2f});
+  auto reader = Reader::open(written(folder, {record}));
+  REQUIRE(reader);
+  std::string error;
+  CHECK(drain(**reader, &error) == 0);
+  CHECK(error.find("twice") != std::string::npos);
+  CHECK(error.find('\n') == std::string::npos);
 }
 
 TEST_CASE("trace: what is no trace is refused in one line") {
