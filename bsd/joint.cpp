@@ -125,6 +125,7 @@ Result<bool> JointOptimiser::try_out(const Selection& chosen, bool also_equal, O
   if (loads.empty() && !chosen.empty())
     return fail(Code::unavailable, "nobody in the cell holds a chosen expert");
   WDMOE_TRY(allocate(loads));
+  WDMOE_TRY(prefer_equal_shares());
   const Seconds now = waiting(), best = outcome.waiting_latency;
   const bool first = waiting_after_.empty();
   if (!first && now > best) return false;
@@ -260,6 +261,21 @@ Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
       sharing_ == Sharing::equal ? allocator_.split_equally(problem_) : allocator_.solve(problem_);
   if (!shares) return tl::unexpected<Error>(std::move(shares).error());
   shares_ = *shares;
+  return {};
+}
+
+/// The optimum of the summed stages need not be that of overlapping rows: takes the equal split
+/// where that is done sooner.
+Result<void> JointOptimiser::prefer_equal_shares() {
+  if (!cell_->pipelined || sharing_ == Sharing::equal) return {};
+  const Seconds optimum = waiting();
+  auto equal = allocator_.split_equally(problem_);  // takes the place of the optimum
+  if (!equal) return tl::unexpected<Error>(std::move(equal).error());
+  shares_ = *equal;
+  if (waiting() < optimum) return {};
+  auto exact = allocator_.solve(problem_);
+  if (!exact) return tl::unexpected<Error>(std::move(exact).error());
+  shares_ = *exact;
   return {};
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 // Joint expert selection and bandwidth allocation for one layer: the only place where bsd/moe (who
-// does the work) and bsd/radio (what the air carries) meet.  Pure; the daemon, the simulator and
-// the evaluation use the same code.  docs/joint.md has the method and its measurements.
+// does the work) and bsd/radio (what the air carries) meet.  Pure.  The simulator and the
+// evaluation use it; the daemon selects with the same policies, and shares no band before it can
+// shape one. docs/joint.md has the method and its measurements.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +34,8 @@ struct Cell {
   /// one row in one expert, `fixed` a round trip.
   Span<const radio::DeviceDemand> devices;
   /// False: the paper's sum of downlink, compute and uplink.  True: rows overlap (latency.h); the
-  /// shares still come from the sum, the latencies reported are the pipelined ones.
+  /// shares are the better of the sum's optimum and the equal split, the latencies reported are the
+  /// pipelined ones.
   bool pipelined = false;
 };
 
@@ -95,6 +97,7 @@ class JointOptimiser {
   Latencies latencies() const;
   double judge(Span<const DeviceLoad> loads);
   Result<void> allocate(Span<const DeviceLoad> loads);
+  Result<void> prefer_equal_shares();
   Seconds waiting() const;
 
   SelectionPolicy& policy_;

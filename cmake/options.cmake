@@ -21,7 +21,8 @@ target_compile_options(wdmoe_options INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor
   $<$<BOOL:${WDMOE_WERROR}>:-Werror>
   $<$<CONFIG:Release>:-g1>)
-target_compile_definitions(wdmoe_options INTERFACE WDMOE_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(wdmoe_options INTERFACE WDMOE_VERSION="${PROJECT_VERSION}"
+  $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 if(WDMOE_SANITIZE)
   # GCC sees uninitialised values in Boost's and the standard library's headers once they are instrumented.
   target_compile_options(wdmoe_options INTERFACE

@@ -16,7 +16,7 @@ using namespace wdmoe::bsd;
 
 namespace {
 
-constexpr double kMaxLogitError = 2e-3;  // issue 3's bound
+constexpr double kMaxLogitError = 2e-3;  // against f32 transformers
 
 double worst_error(const std::vector<float>& got, Tensor expected) {
   REQUIRE(got.size() == expected.rows * expected.cols);

@@ -107,9 +107,7 @@ TEST_CASE("joint: latency never rises, and is what selection and shares say, in 
     check_outcome(owned, input, selection, *plain);
     CHECK(plain->rounds == 1);
     // The first round selects at the equal split; allocating for it exactly cannot be worse.
-    if (!owned.cell.pipelined) {
-      CHECK(best->waiting_latency <= plain->waiting_latency * (1 + 1e-9));
-    }
+    CHECK(best->waiting_latency <= plain->waiting_latency * (1 + 1e-9));
   }
 }
 
