@@ -61,7 +61,8 @@ struct SelectionInput {
 
   // Read by the latency-aware policies; each may stay empty.
   Latencies latencies = {};
-  /// Least kept gate mass (metrics.h), mean over the rows, in [0, 1]; negative: the policy's setting.
+  /// Least kept gate mass (metrics.h), mean over the rows, in [0, 1]; negative: the policy's
+  /// setting.
   double quality = -1;
   /// [rows] least kept gate mass of each row: what a request asked for, or empty.
   Span<const float> row_quality = {};
