@@ -90,6 +90,7 @@ Result<Matrix<const float>> Decoder::step(Span<const Slice> batch, StepCosts& co
   const Matrix<const float> logits = head(batch, x);  // [wanted, vocabulary]
   costs.head += watch.lap();
   for (const Slice& slice : batch) slice.cache->advance(slice.tokens.size());
+  selector_.completed();
   costs.tokens += x.rows;
   costs.tally += selector_.tally(0, x.rows);
   costs.total += watch.total();

@@ -100,7 +100,8 @@ void add_engine(const EngineStats& engine, std::vector<MetricFamily>& families) 
       .add(seconds(costs.combine), {{"stage", "combine"}})
       .add(seconds(costs.head), {{"stage", "head"}})
       .to(families);
-  counter("wdmoe_round_trips_total", "Layers that waited for at least one device.")
+  counter("wdmoe_round_trips_total",
+          "Exchanges with at least one device; a large batch makes two a layer.")
       .add(costs.round_trips)
       .to(families);
 }
@@ -152,10 +153,13 @@ void add_layers(const std::vector<LayerCounts>& layers, std::vector<MetricFamily
                        "Experts of the gate's top-k that were left out without a substitute.");
   auto substitutes = counter("wdmoe_experts_substituted_total",
                              "Experts that took the place of one of the gate's top-k.");
-  auto waits = counter("wdmoe_layer_waits_total", "Exchanges, by whether a prediction was made.");
+  auto waits = counter("wdmoe_layer_waits_total",
+                       "Exchanges of steps that succeeded, by whether their waiting latency had "
+                       "been predicted and no other exchange was in the way.");
   auto wait = counter("wdmoe_layer_wait_seconds_total",
-                      "Attention waiting latency: from the first row sent to the last answer; "
-                      "predicted, and measured for the same exchanges, and of all of them.");
+                      "Attention waiting latency. predicted and measured_of_predicted: from the "
+                      "first row sent to the last answer, of exchanges that no other was in the "
+                      "way of; measured: time of all exchanges that overlapped no other work.");
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerCounts& counts = layers[layer];
     const std::string name = std::to_string(layer);
@@ -166,8 +170,8 @@ void add_layers(const std::vector<LayerCounts>& layers, std::vector<MetricFamily
     waits.add(counts.predicted_waits, {{"layer", name}, {"predicted", "yes"}})
         .add(counts.waits - counts.predicted_waits, {{"layer", name}, {"predicted", "no"}});
     wait.add(counts.predicted_s, {{"layer", name}, {"kind", "predicted"}})
-        .add(counts.measured_s, {{"layer", name}, {"kind", "measured_of_predicted"}})
-        .add(counts.waited_s, {{"layer", name}, {"kind", "measured"}});
+        .add(counts.response_s, {{"layer", name}, {"kind", "measured_of_predicted"}})
+        .add(counts.blocked_s, {{"layer", name}, {"kind", "measured"}});
   }
   for (Snapshot* family : {&rows, &kept, &drops, &substitutes, &waits, &wait}) family->to(families);
 }
@@ -186,7 +190,9 @@ MetricFamily prediction_ratios(const PredictionRatios& ratios) {
   sample.histogram.sample_sum = ratios.sum;
   MetricFamily family;
   family.name = "wdmoe_layer_wait_prediction_ratio";
-  family.help = "Predicted over measured waiting latency of single exchanges; 1 is a perfect one.";
+  family.help =
+      "Predicted over measured waiting latency of exchanges that no other was in the way of; "
+      "1 is a perfect prediction.";
   family.type = MetricType::Histogram;
   family.metric.push_back(std::move(sample));
   return family;

@@ -59,9 +59,17 @@ void Selector::finished() {
   const Expectation expected = expected_[oldest_];
   oldest_ = (oldest_ + 1) % expected_.size();
   --under_way_;
-  const double measured = std::chrono::duration<double>(experts_.last_wait()).count();
-  for (SelectionWitness* witness : witnesses_)
-    witness->waited({expected.layer, expected.seconds, measured});
+  const auto seconds = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  const Waiting waiting = experts_.last_wait();
+  Wait wait{expected.layer, expected.seconds, seconds(waiting.response), seconds(waiting.blocked)};
+  if (wait.predicted_s <= 0 || wait.response_s <= 0) wait.predicted_s = wait.response_s = 0;
+  for (SelectionWitness* witness : witnesses_) witness->waited(wait);
+}
+
+void Selector::completed() {
+  for (SelectionWitness* witness : witnesses_) witness->completed();
 }
 
 }  // namespace wdmoe::bsd

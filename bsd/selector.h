@@ -35,6 +35,8 @@ class Selector {
   Result<const Selection*> select(std::size_t layer, RowRange part, Matrix<const float> gates);
   /// The oldest selection that was not yet reported is done: its answers have come.
   void finished();
+  /// The step is through all layers: what it did counts.
+  void completed();
 
   /// What happened to `count` rows from `first` on, in all layers of the step so far.
   SelectionTally tally(std::size_t first, std::size_t count) const {

@@ -58,14 +58,22 @@ Result<void> Fleet::finish(StepCosts& costs) {
   Exchange& exchange = under_way(0);
   gather(exchange, costs);
   if (error_) return tl::unexpected<Error>(*error_);
-  last_wait_ = Nanoseconds{0};
-  for (const Index device : exchange.parcels.active)
-    last_wait_ =
-        std::max<Nanoseconds>(last_wait_, exchange.pending[device].received - exchange.began);
+  last_wait_.response = response_of(exchange);
   for (Pending& pending : exchange.pending) pending.id = 0;
   oldest_ = (oldest_ + 1) % exchanges_.size();
   --count_;
   return {};
+}
+
+/// Waiting::response of a complete exchange.
+Nanoseconds Fleet::response_of(const Exchange& exchange) {
+  Nanoseconds last{0};
+  for (const Index device : exchange.parcels.active) {
+    const Pending& pending = exchange.pending[device];
+    if (!pending.undisturbed()) return Nanoseconds{0};
+    last = std::max<Nanoseconds>(last, pending.received - exchange.began);
+  }
+  return last;
 }
 
 void Fleet::abandon() {
@@ -146,7 +154,8 @@ void Fleet::gather(Exchange& exchange, StepCosts& costs) {
     look_around(exchange, deadline);
   }
   costs.combine += combining;
-  costs.wire_wait += clock_.now() - started - combining;
+  last_wait_.blocked = clock_.now() - started - combining;
+  costs.wire_wait += last_wait_.blocked;
   if (error_ && error_->code == Code::timeout)
     for (const Index device : exchange.parcels.active)  // it hangs: no work until its next Hello
       if (exchange.waits_for(device)) drop(device, "no answer");
@@ -259,7 +268,7 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
 /// only after another.
 void Fleet::learn(const Exchange& exchange, Index device) {
   const Pending& pending = exchange.pending[device];
-  if (!pending.awaited || pending.queued) return;
+  if (!pending.undisturbed()) return;
   const auto seconds = [](auto duration) {
     return std::chrono::duration<double>(duration).count();
   };

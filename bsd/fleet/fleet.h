@@ -70,7 +70,7 @@ class Fleet final : public ExpertRunner {
   std::size_t worth_under_way() const override { return kMostUnderWay; }
   /// Of those agents that have answered; the median of them for those that have not.
   Latencies latencies() override;
-  Nanoseconds last_wait() const override { return last_wait_; }
+  Waiting last_wait() const override { return last_wait_; }
 
   /// Errors name the agent: unavailable (nobody holds an expert, connection lost, it refused),
   /// timeout, bad_input (an answer malformed, of a wrong shape or not finite; the third such in a
@@ -107,8 +107,10 @@ class Fleet final : public ExpertRunner {
     std::uint64_t id = 0;
     Instant sent{}, received{};
     bool answered = false;
-    bool awaited = false;       // taken in as it came: `received` is not late
-    bool queued = false;        // sent behind another: its round trip includes work on that
+    bool awaited = false;  // taken in as it came: `received` is not late
+    bool queued = false;   // sent behind another: its round trip includes work on that
+    /// Whether received - sent is the time of the agent and the air, and of nothing else.
+    bool undisturbed() const { return awaited && !queued; }
     wire::Frame frame;          // the answer, as received
     wire::ExpertResult result;  // views into it
   };
@@ -142,6 +144,7 @@ class Fleet final : public ExpertRunner {
   Result<void> send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs);
   Bytes encode(Exchange& exchange, Index device, Matrix<const float> x);
   void gather(Exchange& exchange, StepCosts& costs);
+  static Nanoseconds response_of(const Exchange& exchange);
   bool receive_spinning();
   void look_around(const Exchange& exchange, Instant deadline);
   Error timed_out(const Exchange& exchange) const;
@@ -193,7 +196,7 @@ class Fleet final : public ExpertRunner {
 
   radio::Estimates estimates_;
   bool looked_ = false;  // the socket was empty since gather() began
-  Nanoseconds last_wait_{0};
+  Waiting last_wait_;
 
   std::vector<Pulse> pulses_;  // [devices]
   Instant last_beat_{};

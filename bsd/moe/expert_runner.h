@@ -10,6 +10,15 @@
 
 namespace wdmoe::bsd {
 
+/// How long an exchange kept its caller.
+struct Waiting {
+  /// Inside finish(), combining left out: what is overlapped with other work does not count.
+  std::chrono::nanoseconds blocked{0};
+  /// From the first row sent to the last answer taken in.  0 where that would not be the devices'
+  /// time: an answer lay here until somebody looked, or an agent had other rows before these.
+  std::chrono::nanoseconds response{0};
+};
+
 class ExpertRunner {
  public:
   /// Exchanges that may be under way together: while the devices compute one part of a batch, the
@@ -39,9 +48,8 @@ class ExpertRunner {
   /// until the next begin() or finish().
   virtual Latencies latencies() { return {}; }
 
-  /// Of the exchange that the last finish() ended: from its first row sent to its last answer taken
-  /// in.  0: nothing was waited for.
-  virtual std::chrono::nanoseconds last_wait() const { return {}; }
+  /// Of the exchange that the last finish() ended.
+  virtual Waiting last_wait() const { return {}; }
 
   /// Gives up whatever is under way; after an error of begin() or finish(), or of the caller's own.
   virtual void abandon() = 0;

@@ -1,6 +1,7 @@
 #pragma once
-// Per layer, what selection did and how well waiting was predicted, since the station started: for
-// /metrics.  The engine thread writes without locks; snapshot() is callable from any thread.
+// Per layer, what selection did and how well waiting was predicted in the steps that succeeded,
+// since the station started: for /metrics.  The engine thread writes without locks; snapshot() is
+// callable from any thread.
 
 #include <array>
 #include <atomic>
@@ -16,13 +17,13 @@ namespace wdmoe::bsd {
 struct LayerCounts {
   SelectionTally tally;
   std::uint64_t waits = 0;            ///< exchanges
-  double waited_s = 0;                ///< measured, of all of them
-  std::uint64_t predicted_waits = 0;  ///< those that had a prediction
+  double blocked_s = 0;               ///< that the base station had nothing else to do, in all
+  std::uint64_t predicted_waits = 0;  ///< exchanges whose prediction could be checked
   double predicted_s = 0;             ///< of those
-  double measured_s = 0;              ///< of those
+  double response_s = 0;              ///< of those: first row sent to last answer
 };
 
-/// predicted / measured of single exchanges, counted by upper bounds; the last bucket has none.
+/// predicted / response of single exchanges, counted by upper bounds; the last bucket has none.
 struct PredictionRatios {
   static constexpr std::array<double, 11> kBounds{0.25, 0.5,  0.67, 0.8, 0.9, 1.0,
                                                   1.1,  1.25, 1.5,  2.0, 4.0};
@@ -41,15 +42,22 @@ class Ledger final : public SelectionWitness {
 
   void decided(const Decision& decision) override;
   void waited(const Wait& wait) override;
-  LedgerSnapshot snapshot() const;  ///< sums of one layer may be an exchange apart
+  void completed() override;
+  LedgerSnapshot snapshot() const;  ///< sums of one layer may be a step apart
 
  private:
+  void clear_pending();
+
   template <class T>
   using Shared = std::atomic<T>;  // one writer: relaxed loads and stores suffice
   struct Layer {
     Shared<std::uint64_t> rows{0}, drops{0}, substitutions{0}, waits{0}, predicted_waits{0};
-    Shared<double> kept{0}, waited_s{0}, predicted_s{0}, measured_s{0};
+    Shared<double> kept{0}, blocked_s{0}, predicted_s{0}, response_s{0};
   };
+
+  // Of the step under way; a new step's first decision throws away what a failed one left.
+  std::uint64_t step_ = 0;
+  LedgerSnapshot pending_;
 
   const std::size_t count_;
   const std::unique_ptr<Layer[]> layers_;

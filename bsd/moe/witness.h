@@ -27,12 +27,13 @@ struct Decision {
   const SelectionTally& tally;  ///< sum over these rows
 };
 
-/// How long the base station waited for one exchange's answers, and what that had been thought to
-/// take; nothing had been where predicted_s is 0.
+/// One exchange's answers.  Where the devices' own time is not known (another exchange was in the
+/// way) or nothing had been predicted, both predicted_s and response_s are 0.
 struct Wait {
   std::size_t layer;
-  double predicted_s;
-  double measured_s;
+  double predicted_s;  ///< what had been thought response_s would be
+  double response_s;   ///< from the first row sent to the last answer
+  double blocked_s;    ///< that the base station had nothing else to do
 };
 
 class SelectionWitness {
@@ -40,6 +41,8 @@ class SelectionWitness {
   virtual ~SelectionWitness() = default;
   virtual void decided(const Decision& decision) = 0;
   virtual void waited(const Wait& wait) = 0;
+  /// The step of the last decision is through all layers.  One that fails gets no such call.
+  virtual void completed() = 0;
 };
 
 }  // namespace wdmoe::bsd

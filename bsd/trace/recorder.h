@@ -61,6 +61,7 @@ class Recorder final : public SelectionWitness {
   // Engine thread:
   void decided(const Decision& decision) override;
   void waited(const Wait&) override {}
+  void completed() override {}
 
  private:
   void take(const Decision& decision);

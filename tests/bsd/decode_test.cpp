@@ -74,7 +74,15 @@ class Flaky final : public ExpertRunner {
   }
   Result<void> finish(StepCosts& costs) override { return inner_.finish(costs); }
   void abandon() override { inner_.abandon(); }
+  Latencies latencies() override {
+    Latencies known;
+    known.fixed_s = known.per_row_s = {latencies_s.data(), latencies_s.size()};
+    return known;
+  }
+  Waiting last_wait() const override { return waiting; }
   int failures = 0;
+  std::vector<double> latencies_s;
+  Waiting waiting;
   std::optional<Holders> homeless;
 
  private:
@@ -274,9 +282,11 @@ class Notes final : public SelectionWitness {
                    d.tally,
                    {d.runs.begin(), d.runs.end()}});
   }
-  void waited(const Wait& wait) override { waits.push_back(wait.layer); }
+  void waited(const Wait& wait) override { waits.push_back(wait); }
+  void completed() override { ++steps; }
   std::vector<Decided> all;
-  std::vector<std::size_t> waits;
+  std::vector<Wait> waits;
+  std::size_t steps = 0;  // that were completed
 };
 
 }  // namespace
@@ -342,7 +352,7 @@ TEST_CASE("decode: rows have the policy that their request asked for, in both pa
   CHECK(notes.waits.size() == 2 * layers);
   for (std::size_t i = 0; i < notes.all.size(); ++i) {
     CHECK(notes.all[i].layer == i / 2);
-    CHECK(notes.waits[i] == i / 2);
+    CHECK(notes.waits[i].layer == i / 2);
     CHECK(notes.all[i].first_row == (i % 2) * 80);
     CHECK(notes.all[i].rows == 80);
     REQUIRE(notes.all[i].runs.size() == 2);
@@ -350,6 +360,45 @@ TEST_CASE("decode: rows have the policy that their request asked for, in both pa
     CHECK(notes.all[i].runs[1].rows == 60);
     CHECK(notes.all[i].step == notes.all[0].step);
   }
+}
+
+TEST_CASE("decode: a prediction is told only beside the devices' own time") {
+  const test::TinyModel files;
+  test::LocalModel model(files.path());
+  Flaky flaky(model.experts());
+  const auto policy = make_top_k_policy();
+  const auto decoder =
+      Decoder::load(model.checkpoint(), model.config(), model.pool(), flaky, *policy).value();
+  Notes notes;
+  decoder->selector().add_witness(notes);
+  const auto prompt = tokens_of(4, 9, 50);
+  const auto cache = model.cache().open();
+  REQUIRE(cache->reserve(50));
+  const Slice slice{cache.get(), {prompt.data(), 4}, Slice::Logits::none};
+  const auto run = [&] {
+    notes.waits.clear();
+    StepCosts costs;
+    REQUIRE(decoder->step({&slice, 1}, costs));
+    REQUIRE(notes.waits.size() == model.config().layers);
+    return notes.waits[0];
+  };
+  using std::chrono::milliseconds;
+  flaky.waiting = {milliseconds(1), milliseconds(2)};
+  CHECK(run().response_s == 0);  // nothing is known of the devices yet
+  CHECK(run().blocked_s == 0.001);
+  flaky.latencies_s = {0.004};
+  CHECK(run().predicted_s > 0.004);
+  CHECK(run().response_s == 0.002);
+  flaky.waiting.response = {};  // another exchange was in the way
+  CHECK(run().predicted_s == 0);
+  CHECK(run().blocked_s == 0.001);
+  CHECK(notes.steps == 6);
+
+  flaky.failures = 1;
+  StepCosts costs;
+  CHECK_FALSE(decoder->step({&slice, 1}, costs));
+  CHECK(notes.waits.size() == model.config().layers + 1);  // it was through the first layer
+  CHECK(notes.steps == 6);
 }
 
 TEST_CASE("decode: refuses tokens and positions that the model does not have") {

@@ -72,8 +72,8 @@ TEST_CASE("metrics: the page holds engine, agents and HTTP in Prometheus' text f
   selection.layers[1].waits = 4;
   selection.layers[1].predicted_waits = 3;
   selection.layers[1].predicted_s = 0.5;
-  selection.layers[1].measured_s = 0.75;
-  selection.layers[1].waited_s = 1;
+  selection.layers[1].response_s = 0.75;
+  selection.layers[1].blocked_s = 1;
   selection.ratios.counts[5] = 2;   // up to 1
   selection.ratios.counts[11] = 1;  // beyond 4
   selection.ratios.sum = 7.5;

@@ -86,8 +86,8 @@ TEST_CASE("fleet: learns from answers what its devices cost; the silent cost wha
     const Instant before = SteadyClock().now();
     const Outcome outcome = exchange(cell, 0, selection, x);
     REQUIRE(outcome.result);
-    CHECK(cell.fleet->last_wait().count() > 0);
-    CHECK(cell.fleet->last_wait() <= SteadyClock().now() - before);
+    CHECK(cell.fleet->last_wait().blocked == outcome.costs.wire_wait);
+    CHECK(cell.fleet->last_wait().response <= SteadyClock().now() - before);
   }
   const Latencies latencies = cell.fleet->latencies();
   REQUIRE(latencies.fixed_s.size() == 4);
@@ -139,6 +139,67 @@ TEST_CASE("fleet: two exchanges under way give the sums of one after the other")
   CHECK(cell.fleet->snapshot().agents[0].late == 0);
 }
 
+/// A vector of ones, `value` times.
+void answer(Puppet& puppet, std::uint64_t id, float value) {
+  const MutableTensor rows = puppet.encoder.begin_rows(1, kHidden, DType::f32);
+  for (std::size_t i = 0; i < kHidden; ++i)
+    std::memcpy(rows.data + i * sizeof value, &value, sizeof value);
+  puppet.send(puppet.encoder.finish_result(id, 0, {}, {}));
+}
+
+TEST_CASE("fleet: waiting is what finish() waited; the devices' own time only if undisturbed") {
+  Cell cell;
+  EventFd waits;
+  cell.options.turning = [&waits] {  // finish() has looked and found nothing
+    waits.signal();
+    return true;
+  };
+  cell.restart();
+  auto options = cell.agent("patient");
+  options.experts = test::planned_experts(cell.weights, 0, 1);
+  Puppet puppet(cell, options, [&](Puppet& self) {
+    self.greet();
+    for (const std::size_t together : {1, 2}) {
+      std::vector<std::uint64_t> ids;
+      while (ids.size() < together) {
+        const auto message = self.receive();
+        if (!message) return;
+        if (const auto* dispatch = std::get_if<wire::Dispatch>(&*message))
+          ids.push_back(dispatch->id);
+      }
+      waits.clear();
+      wire::WaitItem item{nullptr, waits.fd()};
+      wire::wait({&item, 1}, std::chrono::seconds(20));
+      for (auto id = ids.rbegin(); id != ids.rend(); ++id) answer(self, *id, 1.0f);
+    }
+    self.receive();  // keeps the connection until the test ends
+  });
+  REQUIRE(cell.complete());
+  Part alone(cell, 0, 1, 1), first(cell, 0, 1, 2), second(cell, 0, 1, 3);
+  const SteadyClock clock;
+  Instant before = clock.now();
+  REQUIRE(alone.begin(cell));
+  REQUIRE(cell.fleet->finish(alone.costs));
+  Waiting waiting = cell.fleet->last_wait();
+  CHECK(waiting.blocked == alone.costs.wire_wait);
+  CHECK(waiting.blocked.count() > 0);
+  CHECK(waiting.response.count() > 0);
+  CHECK(waiting.response <= clock.now() - before);
+
+  REQUIRE(first.begin(cell));
+  REQUIRE(second.begin(cell));
+  REQUIRE(cell.fleet->finish(first.costs));
+  CHECK(cell.fleet->last_wait().blocked == first.costs.wire_wait);
+  before = clock.now();  // the second's answer came with the first's
+  REQUIRE(cell.fleet->finish(second.costs));
+  const Nanoseconds took = clock.now() - before;
+  waiting = cell.fleet->last_wait();
+  CHECK(waiting.blocked == second.costs.wire_wait);
+  CHECK(waiting.blocked <= took);
+  CHECK(waiting.response.count() == 0);  // it was sent behind the first
+  cell.fleet->say_goodbye();
+}
+
 TEST_CASE("fleet: of two exchanges under way the younger may be answered first") {
   Cell cell;
   auto options = cell.agent("juggler");
@@ -152,13 +213,8 @@ TEST_CASE("fleet: of two exchanges under way the younger may be answered first")
       if (const auto* dispatch = std::get_if<wire::Dispatch>(&*message))
         ids.push_back(dispatch->id);
     }
-    for (const std::size_t which : {1, 0}) {  // the answer tells whose it is
-      const MutableTensor rows = self.encoder.begin_rows(1, kHidden, DType::f32);
-      const auto value = static_cast<float>(which + 1);
-      for (std::size_t i = 0; i < kHidden; ++i)
-        std::memcpy(rows.data + i * sizeof value, &value, sizeof value);
-      self.send(self.encoder.finish_result(ids[which], 0, {}, {}));
-    }
+    for (const std::size_t which : {1, 0})  // the answer tells whose it is
+      answer(self, ids[which], static_cast<float>(which + 1));
     self.receive();  // keeps the connection until the test ends
   });
   REQUIRE(cell.complete());

@@ -97,10 +97,12 @@ TEST_CASE("ledger: sums by layer, and ratios of predictions by bucket") {
   input.layer = 1;
   const SelectionTally tally{3, 2.5, 1, 2};
   for (int i = 0; i < 2; ++i) ledger.decided({1, {}, 0, input, selection, tally});
-  ledger.waited({0, 0, 0.25});       // no prediction
-  ledger.waited({1, 0.002, 0.001});  // ratio 2: the last of its bucket
-  ledger.waited({1, 0.001, 0.001});
-  ledger.waited({1, 0.5, 0.001});  // beyond every bound
+  ledger.waited({0, 0, 0, 0.25});           // no prediction
+  ledger.waited({1, 0.002, 0.001, 0.125});  // ratio 2: the last of its bucket
+  ledger.waited({1, 0.001, 0.001, 0.25});
+  ledger.waited({1, 0.5, 0.001, 0});                   // beyond every bound
+  CHECK(ledger.snapshot().layers[1].tally.rows == 0);  // the step may fail yet
+  ledger.completed();
   const LedgerSnapshot seen = ledger.snapshot();
   REQUIRE(seen.layers.size() == 2);
   CHECK(seen.layers[1].tally.rows == 6);
@@ -110,14 +112,42 @@ TEST_CASE("ledger: sums by layer, and ratios of predictions by bucket") {
   CHECK(seen.layers[0].tally.rows == 0);
   CHECK(seen.layers[0].waits == 1);
   CHECK(seen.layers[0].predicted_waits == 0);
-  CHECK(seen.layers[0].waited_s == 0.25);
+  CHECK(seen.layers[0].blocked_s == 0.25);
+  CHECK(seen.layers[1].blocked_s == 0.375);
   CHECK(seen.layers[1].predicted_waits == 3);
   CHECK(seen.layers[1].predicted_s == Approx(0.503));
-  CHECK(seen.layers[1].measured_s == Approx(0.003));
+  CHECK(seen.layers[1].response_s == Approx(0.003));
   for (std::size_t bucket = 0; bucket < seen.ratios.counts.size(); ++bucket) {
     const double bound =
         bucket < PredictionRatios::kBounds.size() ? PredictionRatios::kBounds[bucket] : 1e9;
     CHECK(seen.ratios.counts[bucket] == (bound == 1.0 || bound == 2.0 || bound == 1e9));
   }
   CHECK(seen.ratios.sum == Approx(503));
+}
+
+TEST_CASE("ledger: a step that failed counts for nothing, the one tried again once") {
+  Ledger ledger(2);
+  const Selection selection;
+  SelectionInput input;
+  const auto run = [&](std::uint64_t step, std::size_t layers) {
+    for (input.layer = 0; input.layer < layers; ++input.layer) {
+      ledger.decided({step, {}, 0, input, selection, {3, 2.5, 1, 2}});
+      ledger.waited({input.layer, 0.002, 0.001, 0.25});
+    }
+  };
+  run(1, 1);  // layer 1 lost its device
+  run(2, 1);
+  run(3, 2);
+  ledger.completed();
+  const LedgerSnapshot seen = ledger.snapshot();
+  for (const LayerCounts& layer : seen.layers) {
+    CHECK(layer.tally.rows == 3);
+    CHECK(layer.tally.kept == 2.5);
+    CHECK(layer.tally.drops == 1);
+    CHECK(layer.tally.substitutions == 2);
+    CHECK(layer.waits == 1);
+    CHECK(layer.blocked_s == 0.25);
+    CHECK(layer.predicted_waits == 1);
+  }
+  CHECK(seen.ratios.sum == 4);
 }
