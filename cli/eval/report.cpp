@@ -244,6 +244,7 @@ std::string as_csv(const std::vector<Row>& rows) {
 std::string format_report(const ReportHead& head, const Material& material,
                           const std::vector<Outcome>& outcomes, Format format) {
   std::vector<Row> rows;
+  rows.reserve(outcomes.size());
   for (const Outcome& outcome : outcomes)
     rows.push_back(row_of(material, outcomes.front(), outcome));
   switch (format) {
