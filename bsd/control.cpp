@@ -73,10 +73,11 @@ Result<api::TraceState> Control::start_trace(const api::TraceWish& wish) {
 Result<api::TraceState> Control::stop_trace() {
   const auto progress = recorder_.stop();
   if (!progress) return tl::unexpected<Error>(progress.error());
-  log::info("trace_finished", {{"name", progress->name},
-                               {"tokens", progress->tokens},
-                               {"bytes", progress->bytes},
-                               {"error", progress->error}});
+  const auto write = progress->error.empty() ? log::info : log::warn;
+  write("trace_finished", {{"name", progress->name},
+                           {"tokens", progress->tokens},
+                           {"bytes", progress->bytes},
+                           {"error", progress->error}});
   return state_of(*progress);
 }
 

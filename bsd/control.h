@@ -18,6 +18,8 @@ class Control {
 
   /// Fills in the hooks of the control API.
   void serve(api::Hooks& hooks);
+  /// Finishes the recording under way, for a client or because it is full, and logs how it ended.
+  Result<api::TraceState> stop_trace();
 
  private:
   api::PolicyState policy_state() const;
@@ -25,7 +27,6 @@ class Control {
   std::string fingerprint(const PolicyWish& wish) const;
   api::TraceState state_of(const trace::Progress& progress) const;
   Result<api::TraceState> start_trace(const api::TraceWish& wish);
-  Result<api::TraceState> stop_trace();
 
   SwitchablePolicy& policy_;
   trace::Recorder& recorder_;

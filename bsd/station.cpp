@@ -208,7 +208,7 @@ trace::Recorder::Options Station::Parts::recorder_options() {
   options.directory = config.trace_directory;
   options.most_bytes = std::uint64_t{config.trace_most_mib} << 20;
   options.on_full = [this] {
-    boost::asio::post(io, [this] { (void)recorder.stop(); });  // too late if a client did
+    boost::asio::post(io, [this] { (void)control.stop_trace(); });  // too late if a client did
   };
   return options;
 }

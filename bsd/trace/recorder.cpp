@@ -37,8 +37,7 @@ Recorder::Recorder(Options options, const Clock& clock)
     : options_(std::move(options)), clock_(clock) {}
 
 Recorder::~Recorder() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (writer_ != nullptr) finish();
+  (void)stop();
 }
 
 Result<Progress> Recorder::start(const std::string& name, const Limits& limits) {
@@ -49,6 +48,7 @@ Result<Progress> Recorder::start(const std::string& name, const Limits& limits) 
     return fail(Code::bad_input, "name: expected a bare file name of at most " +
                                      std::to_string(kLongestName) +
                                      " letters, digits, '.', '_' and '-'");
+  const std::lock_guard<std::mutex> one_at_a_time(control_mutex_);
   const std::lock_guard<std::mutex> lock(mutex_);
   if (writer_ != nullptr)
     return fail(Code::busy, "the recording " + progress_.name + " is under way; stop it first");
@@ -67,22 +67,25 @@ Result<Progress> Recorder::start(const std::string& name, const Limits& limits) 
 
 Result<Progress> Recorder::stop() {
   active_ = false;
+  const std::lock_guard<std::mutex> one_at_a_time(control_mutex_);
+  std::unique_ptr<Writer> writer;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    writer = std::move(writer_);
+  }
+  if (writer == nullptr) return fail(Code::not_found, "no recording is under way");
+  const auto done = writer->finish();  // to the disk: the engine does not wait for that
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (writer_ == nullptr) return fail(Code::not_found, "no recording is under way");
-  finish();
+  if (!done) progress_.error = done.error().text;
+  progress_.recording = false;
+  progress_.records = writer->records();
+  progress_.bytes = writer->bytes();
   return progress_;
 }
 
 Progress Recorder::progress() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return progress_;
-}
-
-void Recorder::finish() {
-  if (const auto done = writer_->finish(); !done) progress_.error = done.error().text;
-  progress_.recording = false;
-  progress_.bytes = writer_->bytes();
-  writer_.reset();
 }
 
 void Recorder::decided(const Decision& decision) {
@@ -95,33 +98,41 @@ void Recorder::decided(const Decision& decision) {
   options_.on_full();
 }
 
-/// Whole steps only: the first layer begins one, the last layer's last rows end it.
+/// Whole steps only: the first layer begins one, the last layer's last rows end it.  One that began
+/// and did not end has failed; the engine tries it again.
 void Recorder::take(const Decision& decision) {
   const Matrix<const float>& p = decision.input.probabilities;
   std::size_t batch = 0;
   for (const RowRun& run : decision.runs) batch += run.rows;
   if (decision.input.layer == 0 && decision.first_row == 0) {
-    full_ = progress_.tokens >= limits_.tokens || clock_.now() >= until_;
+    writer_->drop_step();
+    full_ = clock_.now() >= until_;
     in_step_ = true;
   }
   if (full_ || !in_step_) return;
   cut_runs(decision.runs, decision.first_row, p.rows, runs_);
-  const auto done = writer_->append({decision.step,
-                                     decision.input.layer,
-                                     {runs_.data(), runs_.size()},
-                                     p,
-                                     {decision.selection.data(), decision.selection.size()}});
-  if (!done) {
-    progress_.error = done.error().text;
-    full_ = true;
-    return;
-  }
-  if (decision.input.layer == 0) progress_.tokens += p.rows;
+  const auto appended = writer_->append({decision.step,
+                                         decision.input.layer,
+                                         {runs_.data(), runs_.size()},
+                                         p,
+                                         {decision.selection.data(), decision.selection.size()}});
+  if (!appended) return end(appended.error());
+  if (decision.input.layer + 1 == options_.model.layers && decision.first_row + p.rows == batch)
+    end_step(batch);
+}
+
+void Recorder::end_step(std::size_t tokens) {
+  in_step_ = false;
+  if (const auto done = writer_->end_step(); !done) return end(done.error());
+  progress_.tokens += tokens;
   progress_.records = writer_->records();
   progress_.bytes = writer_->bytes();
-  const bool last =
-      decision.input.layer + 1 == options_.model.layers && decision.first_row + p.rows == batch;
-  if (last && progress_.tokens >= limits_.tokens) full_ = true;
+  full_ = progress_.tokens >= limits_.tokens;
+}
+
+void Recorder::end(const Error& error) {
+  progress_.error = error.text;
+  full_ = true;
 }
 
 }  // namespace wdmoe::bsd::trace

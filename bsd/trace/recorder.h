@@ -48,7 +48,7 @@ class Recorder final : public SelectionWitness {
 
   // Callable from any thread but the engine's:
   /// Errors: denied (no directory is configured, the file exists), bad_input (no bare file name),
-  /// busy (another recording runs), io.
+  /// busy (another recording runs), limit (no room on the disk), io.
   Result<Progress> start(const std::string& name, const Limits& limits);
   /// Finishes the file.  not_found: nothing runs.
   Result<Progress> stop();
@@ -65,13 +65,15 @@ class Recorder final : public SelectionWitness {
 
  private:
   void take(const Decision& decision);
-  void finish();
+  void end_step(std::size_t tokens);
+  void end(const Error& error);
 
   const Options options_;
   const Clock& clock_;
   std::atomic<bool> active_{false};
 
-  mutable std::mutex mutex_;
+  std::mutex control_mutex_;  // starts and stops, one at a time; locked before mutex_
+  mutable std::mutex mutex_;  // what the engine thread shares; never held over a flush to disk
   std::unique_ptr<Writer> writer_;
   Progress progress_;
   Limits limits_;

@@ -1,6 +1,7 @@
 #pragma once
-// Writes a trace file.  Records gather in a chunk of some 64 KiB, which is written as one frame, so
-// a recording that is killed loses at most its last chunk; what there is stays in FILE.XXXXXX.
+// Writes a trace file of whole steps.  Records gather in a chunk of some 64 KiB, which is written
+// as one frame, so a recording that is killed loses at most its last chunk; what there is stays in
+// FILE.XXXXXX until somebody removes it.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,18 +14,24 @@ namespace wdmoe::bsd::trace {
 
 class Writer {
  public:
-  /// `most_bytes`: the file never becomes larger.  Errors (denied if the file exists, limit for a
-  /// model beyond record.h's bounds, io) name the path.
+  /// `most_bytes`: the file never becomes larger, and the disk must have room for it now.  Errors
+  /// (denied if the file exists, limit for no room or a model beyond record.h's bounds, io) name
+  /// the path.
   static Result<std::unique_ptr<Writer>> create(const std::filesystem::path& path,
                                                 const Header& header, std::uint64_t most_bytes);
   ~Writer();  ///< without finish(): nothing is left
 
-  /// Errors: limit, once the file is full (what it holds can be finished); io.
-  /// The record must fit the header: it is ours.
+  /// A record of the step under way, which must fit the header: it is ours.  Errors: limit, when
+  /// the file would become too large (what it holds can be finished).
   Result<void> append(const Record& record);
-  std::uint64_t bytes() const;    ///< written and gathered so far; after finish(): of the file
-  std::uint64_t records() const;  ///< appended
-  /// Writes the rest, flushes to disk and gives the file its name.  Call once, last.
+  /// The step is whole: it will be in the file.  Errors: io; nothing can be added after that.
+  Result<void> end_step();
+  /// The step failed: what was appended of it is forgotten.
+  void drop_step();
+  std::uint64_t bytes() const;    ///< of whole steps, written or not; after finish(): of the file
+  std::uint64_t records() const;  ///< of whole steps, less those that could not be written
+  /// Writes the rest, flushes to disk and gives the file its name.  Call once, last.  On an io
+  /// error what was written before it is kept under that name, if the disk still allows that.
   Result<void> finish();
 
  private:

@@ -102,6 +102,7 @@ TEST_CASE("gate: a recorded trace is played as it was recorded") {
         const std::vector<bsd::Choice> choices{{0, 0, 0, 0.6F}, {0, 1, 1, 0.4F}};
         REQUIRE(writer->append({step, layer, runs, {p.data(), 1, 4}, choices}));
       }
+      REQUIRE(writer->end_step());
     }
     REQUIRE(writer->finish());
   }

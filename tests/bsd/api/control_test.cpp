@@ -85,6 +85,9 @@ TEST_CASE("control: a recording is started, watched and stopped") {
   CHECK(stopped.parsed()["recording"] == false);
   CHECK(stopped.parsed()["name"] == "a.trace");
   CHECK(ask(fixture, put(kTrace, R"({"name":"denied"})")).status == 403);
+  const Reply large = ask(fixture, put(kTrace, R"({"name":"large"})"));
+  CHECK(large.status == 422);
+  CHECK(large.parsed()["error"]["type"] == "invalid_request_error");
   CHECK(ask(fixture, put(kTrace, R"({"name":"full"})")).status == 500);
 }
 

@@ -135,6 +135,7 @@ class FakeEngine {
     hooks.start_trace = [this](const TraceWish& wish) -> Result<TraceState> {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (wish.name == "denied") return fail(Code::denied, "recording is off");
+      if (wish.name == "large") return fail(Code::limit, "no room");
       if (wish.name == "full") return fail(Code::io, "the disk is full");
       if (trace_.recording) return fail(Code::busy, "one is under way");
       trace_.recording = true;

@@ -113,6 +113,29 @@ TEST_CASE("recorder: records whole steps between start and stop, parts with thei
   CHECK_FALSE(recorder.stop());
 }
 
+TEST_CASE("recorder: a step that failed and was tried again is recorded once, as a whole") {
+  Fixture f;
+  Recorder recorder(f.options(), f.clock);
+  Engine engine(recorder);
+  REQUIRE(recorder.start("a", {10, std::chrono::seconds(60)}));
+  for (int tries = 0; tries < 9; ++tries) {  // lost in the middle of a layer
+    engine.layer(0, 0, 3);
+    engine.layer(0, 3, 2);
+    engine.layer(1, 0, 3);
+  }
+  CHECK(recorder.progress().tokens == 0);
+  CHECK(f.full == 0);
+  engine.step();
+  engine.layer(0, 0, 5);  // and another, under way at the end
+  const auto stopped = recorder.stop();
+  REQUIRE(stopped);
+  CHECK(stopped->tokens == 5);
+  CHECK(stopped->records == kLayers * 2);
+  const Seen seen = read(f.folder / "a");
+  CHECK(seen.records == kLayers * 2);
+  CHECK(seen.rows_of_first_layer == 5);
+}
+
 TEST_CASE("recorder: ends by itself with the step that reaches its tokens, or its time") {
   Fixture f;
   Recorder recorder(f.options(), f.clock);

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <string>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include "bsd/trace/reader.h"
 #include "bsd/trace/writer.h"
@@ -14,7 +16,7 @@
 namespace wdmoe::bsd::trace {
 namespace {
 
-constexpr std::uint64_t kPlenty = 1 << 30;
+constexpr std::uint64_t kPlenty = 1 << 26;
 const Header kHeader{std::string(64, 'a'), 3, 5, 2};
 
 std::string bytes_of_file(const std::filesystem::path& path) {
@@ -26,12 +28,18 @@ void put(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
+/// One record; the last layer's ends its step.
+Result<void> take(Writer& writer, const OwnedRecord& record) {
+  WDMOE_TRY(writer.append(record.view()));
+  return record.layer + 1 == kHeader.layers ? writer.end_step() : Result<void>{};
+}
+
 std::filesystem::path written(const test::TempFolder& folder,
                               const std::vector<OwnedRecord>& records) {
   const auto path = folder / "a.trace";
   auto writer = Writer::create(path, kHeader, kPlenty);
   REQUIRE(writer);
-  for (const OwnedRecord& record : records) REQUIRE((*writer)->append(record.view()));
+  for (const OwnedRecord& record : records) REQUIRE(take(**writer, record));
   REQUIRE((*writer)->finish());
   return path;
 }
@@ -99,7 +107,10 @@ TEST_CASE("trace: one decode row of 8 experts costs at most 80 bytes a layer") {
   REQUIRE(writer);
   const OwnedRecord row{
       0, 0, 8, {{1, 0, 1}}, std::vector<float>(8, 0.125f), {{0, 1, 0, 0.5f}, {0, 2, 1, 0.5f}}};
-  for (std::size_t i = 0; i < 10'000; ++i) REQUIRE((*writer)->append(row.view()));
+  for (std::size_t i = 0; i < 10'000; ++i) {
+    REQUIRE((*writer)->append(row.view()));
+    REQUIRE((*writer)->end_step());
+  }
   REQUIRE((*writer)->finish());
   CHECK(std::filesystem::file_size(folder / "m.trace") <= 10'000 * 80);
 }
@@ -170,14 +181,84 @@ TEST_CASE("trace: a full recording says so and stays readable") {
   REQUIRE(writer);
   std::size_t taken = 0;
   Result<void> done;
-  while (taken < records.size() && (done = (*writer)->append(records[taken].view()))) ++taken;
+  while (taken < records.size() && (done = take(**writer, records[taken]))) ++taken;
   REQUIRE(!done);
   CHECK(done.error().code == Code::limit);
   REQUIRE((*writer)->finish());
   CHECK(std::filesystem::file_size(folder / "small") <= 100'000);
   auto reader = Reader::open(folder / "small");
   REQUIRE(reader);
-  CHECK(drain(**reader) == taken);
+  CHECK(drain(**reader) == taken / 3 * 3);  // whole steps
+}
+
+TEST_CASE("trace: a step that failed is not in the file, whatever its size") {
+  const test::TempFolder folder;
+  auto records = random_trace(kHeader, 2, 6);
+  auto writer = Writer::create(folder / "a", kHeader, kPlenty);
+  REQUIRE(writer);
+  for (int i = 0; i < 5000; ++i) REQUIRE((*writer)->append(records[0].view()));  // several chunks
+  (*writer)->drop_step();
+  CHECK((*writer)->records() == 0);
+  for (const OwnedRecord& record : records) REQUIRE(take(**writer, record));
+  REQUIRE((*writer)->append(records[0].view()));  // never ends
+  REQUIRE((*writer)->finish());
+  auto reader = Reader::open(folder / "a");
+  REQUIRE(reader);
+  CHECK(drain(**reader) == records.size());
+}
+
+/// No file of this process may grow beyond `bytes`, as on a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit now{bytes, before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &now) == 0);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+ private:
+  void (*signal_)(int);
+  rlimit before_{};
+};
+
+TEST_CASE("trace: what a full disk still took is kept, and the error given") {
+  const test::TempFolder folder;
+  const auto records = random_trace(kHeader, 400, 7);
+  Result<void> done;
+  std::uint64_t counted = 0;
+  {
+    const FileSizeLimit limit(100'000);
+    auto writer = Writer::create(folder / "a", kHeader, kPlenty);
+    REQUIRE(writer);
+    for (const OwnedRecord& record : records) (void)take(**writer, record);
+    done = (*writer)->finish();
+    counted = (*writer)->records();
+  }
+  REQUIRE(!done);
+  CHECK(done.error().code == Code::io);
+  CHECK(done.error().text.find('\n') == std::string::npos);
+  auto reader = Reader::open(folder / "a");
+  REQUIRE(reader);
+  std::string error;
+  const std::size_t read = drain(**reader, &error);
+  CHECK(error.empty());
+  CHECK(read > 0);
+  CHECK(read <= records.size());
+  CHECK(read == counted);
+  CHECK((*reader)->truncated());
+}
+
+TEST_CASE("trace: a recording that the disk has no room for does not begin") {
+  const test::TempFolder folder;
+  const auto refused = Writer::create(folder / "a", kHeader, std::uint64_t{1} << 62);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == Code::limit);
+  CHECK(refused.error().text.find("free") != std::string::npos);
+  CHECK(std::filesystem::is_empty(folder.path()));
 }
 
 TEST_CASE("trace: nothing is overwritten, and nothing is left of what was not finished") {
@@ -219,7 +300,7 @@ TEST_CASE("trace: a model whose statistics would not fit in memory is refused, b
 
 TEST_CASE("trace: a row that chooses an expert twice is refused, however many choices it claims") {
   const test::TempFolder folder;
-  OwnedRecord record{0, 0, 5, {{1, 0, 2}}, std::vector<float>(10, 0.2f), {}};
+  OwnedRecord record{0, 2, 5, {{1, 0, 2}}, std::vector<float>(10, 0.2f), {}};
   for (std::uint32_t row = 0; row < 2; ++row)
     for (std::uint16_t expert = 0; expert < 5; ++expert)
       record.choices.push_back({row, expert, 0, 0.2f});
