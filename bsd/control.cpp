@@ -1,10 +1,32 @@
 #include "bsd/control.h"
 
-#include <cstdio>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
 
 #include "common/log.h"
 
 namespace wdmoe::bsd {
+namespace {
+
+template <class T>
+std::string format(T value, auto... how) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value, how...).ptr};
+}
+
+/// FNV-1a of the numbers' bits, 32 bits in hexadecimal: tells budgets apart, proves nothing.
+std::string short_hash(Span<const double> numbers) {
+  std::uint32_t hash = 2166136261u;
+  for (const double number : numbers) {
+    unsigned char bytes[sizeof number];
+    std::memcpy(bytes, &number, sizeof bytes);
+    for (const unsigned char byte : bytes) hash = (hash ^ byte) * 16777619u;
+  }
+  return format(hash, 16);
+}
+
+}  // namespace
 
 void Control::serve(api::Hooks& hooks) {
   hooks.policy = [this] { return policy_state(); };
@@ -21,7 +43,7 @@ api::PolicyState Control::policy_state() const {
   state.policy = setting.policy;
   if (setting.options.quality >= 0) state.quality = setting.options.quality;
   state.beta = setting.options.beta;
-  state.layer_budgets = policy_.has_layer_quality();
+  state.layer_budgets = !policy_.layer_quality().empty();
   return state;
 }
 
@@ -37,15 +59,21 @@ Result<void> Control::set_policy(const api::PolicyState& wanted) {
   return {};
 }
 
-/// What an answer depends on besides its request: build, policy, its quality if set, model.
+/// What an answer depends on besides its request: build, policy with the knobs it reads, model.
 std::string Control::fingerprint(const PolicyWish& wish) const {
   const PolicySetting setting = policy_.setting();
-  std::string text = "wdmoe-" WDMOE_VERSION "-";
-  text += wish.policy ? std::string(policies()[*wish.policy].name) : setting.policy;
-  char quality[32] = "";
-  const double wanted = wish.quality.value_or(setting.options.quality);
-  if (wanted >= 0) std::snprintf(quality, sizeof quality, "@%g", wanted);
-  return text + quality + "-" + model_;
+  const std::string policy =
+      wish.policy ? std::string(policies()[*wish.policy].name) : setting.policy;
+  std::string text = "wdmoe-" WDMOE_VERSION "-" + policy;
+  const double quality = wish.quality.value_or(setting.options.quality);
+  if (policy == "beta") {
+    text.append("@").append(format(setting.options.beta));
+  } else if (reads_quality(policy) && quality >= 0) {
+    text.append("@").append(format(quality));
+  } else if (reads_quality(policy) && !policy_.layer_quality().empty()) {
+    text.append("@layers:").append(short_hash(policy_.layer_quality()));
+  }
+  return text + "-" + model_;
 }
 
 api::TraceState Control::state_of(const trace::Progress& progress) const {

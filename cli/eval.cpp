@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "bsd/layer_budgets.h"
+#include "bsd/moe/catalogue.h"
 #include "cli/command.h"
 #include "cli/eval/dataset.h"
 #include "cli/eval/local_subject.h"
@@ -81,7 +82,7 @@ Result<void> give_layer_budgets(const std::string& file, const eval::Subject& su
   const auto loaded = subject.load_budgets(file);
   if (!loaded) return tl::unexpected<Error>(loaded.error());
   for (eval::Case& how : cases) {
-    if (!eval::reads_quality(how.policy)) continue;
+    if (!bsd::reads_quality(how.policy)) continue;
     bsd::LayerBudgets budgets = *loaded;
     if (how.quality) {
       auto kept = bsd::allocate_quality(budgets.curves, *how.quality);
@@ -110,7 +111,7 @@ Result<int> run(const Options& options) {
   auto subject = open_subject(options);
   if (!subject) return tl::unexpected<Error>(std::move(subject).error());
   for (eval::Case& how : *cases)
-    if (eval::reads_quality(how.policy)) how.row_quality = options.row_quality;
+    if (bsd::reads_quality(how.policy)) how.row_quality = options.row_quality;
   if (!options.layer_budgets.empty())
     WDMOE_TRY(give_layer_budgets(options.layer_budgets, **subject, *cases));
   const auto material = load_material(options, **subject);

@@ -1,5 +1,6 @@
 #include "bsd/moe/catalogue.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -14,12 +15,14 @@ namespace {
 constexpr double kBudgetQuality = 0.9;
 
 constexpr std::array<PolicyEntry, 6> kPolicies{{
-    {"topk", "the gate's own top-k, as the model was trained"},
-    {"wlr", "the paper's selection by cosine similarity and weight-to-latency ratio"},
-    {"history", "the paper's testbed variant: the slowest device gives up its lowest weights"},
-    {"budget", "drops the lowest gate weights down to the quality budget, blind to latency"},
-    {"beta", "skips experts whose weight is below beta times the row's greatest"},
-    {"minmax", "least waiting latency within the quality budget: drops, replicas, substitutes"},
+    {"topk", "the gate's own top-k, as the model was trained", false},
+    {"wlr", "the paper's selection by cosine similarity and weight-to-latency ratio", false},
+    {"history", "the paper's testbed variant: the slowest device gives up its lowest weights",
+     false},
+    {"budget", "drops the lowest gate weights down to the quality budget, blind to latency", true},
+    {"beta", "skips experts whose weight is below beta times the row's greatest", false},
+    {"minmax", "least waiting latency within the quality budget: drops, replicas, substitutes",
+     true},
 }};
 
 Result<void> check(const PolicyOptions& options) {
@@ -45,6 +48,12 @@ Result<void> check(const PolicyOptions& options) {
 
 Span<const PolicyEntry> policies() {
   return {kPolicies.data(), kPolicies.size()};
+}
+
+bool reads_quality(std::string_view name) {
+  return std::any_of(kPolicies.begin(), kPolicies.end(), [name](const PolicyEntry& entry) {
+    return entry.name == name && entry.reads_quality;
+  });
 }
 
 Result<std::uint8_t> policy_index(std::string_view name) {

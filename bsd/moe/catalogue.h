@@ -23,10 +23,14 @@ struct PolicyOptions {
 struct PolicyEntry {
   std::string_view name;
   std::string_view help;  ///< one line
+  bool reads_quality;     ///< has the knob `quality`, PolicyOptions' and SelectionInput's
 };
 
 /// Every policy, in the order of the documentation.
 Span<const PolicyEntry> policies();
+
+/// Whether the policy has the knob `quality`; false for an unknown name.
+bool reads_quality(std::string_view name);
 
 /// Where `name` stands in policies(); not_found for an unknown name (lists the known ones).
 Result<std::uint8_t> policy_index(std::string_view name);

@@ -35,7 +35,10 @@ class SwitchablePolicy final : public SelectionPolicy {
   /// From the next layer on.  Callable from any thread; errors as make_policy(), nothing changes.
   Result<void> set(const PolicySetting& setting);
   PolicySetting setting() const { return wanted_.get(); }  ///< callable from any thread
-  bool has_layer_quality() const { return !layer_quality_.empty(); }
+  /// [layers] or empty.  Callable from any thread.
+  Span<const double> layer_quality() const {
+    return {layer_quality_.data(), layer_quality_.size()};
+  }
 
   // Engine thread:
   std::string_view name() const override { return policies()[policy_].name; }

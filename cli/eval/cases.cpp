@@ -28,10 +28,6 @@ Result<void> check(Span<const std::string> policies, Span<const std::string> all
 
 }  // namespace
 
-bool reads_quality(std::string_view policy) {
-  return policy == "budget" || policy == "minmax";
-}
-
 Result<std::vector<Case>> cases_of(Span<const std::string> policies,
                                    Span<const std::string> allocators,
                                    Span<const double> qualities) {
@@ -45,7 +41,7 @@ Result<std::vector<Case>> cases_of(Span<const std::string> policies,
   for (const std::string& policy : policies)
     for (const std::string& allocator :
          allocators.empty() ? Span<const std::string>(no_cell) : allocators) {
-      if (!reads_quality(policy) || qualities.empty()) {
+      if (!bsd::reads_quality(policy) || qualities.empty()) {
         add({policy, allocator, {}, {}});
         continue;
       }

@@ -21,9 +21,6 @@ struct Case {
   std::optional<double> row_quality = std::nullopt;
 };
 
-/// Whether the policy has the knob `quality` (docs/selection.md).
-bool reads_quality(std::string_view policy);
-
 /// Every policy with every allocator (none: without a cell) and, where it reads one, every quality
 /// (none: its own).  The first is what all are compared with, topk with an equal split, given or
 /// not; nothing appears twice.

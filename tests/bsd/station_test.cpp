@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bsd/config.h"
+#include "bsd/control.h"
 #include "bsd/metrics.h"
 #include "bsd/reports.h"
 
@@ -145,4 +146,34 @@ TEST_CASE("reports: an agent's words that are no UTF-8 are replaced") {
   fleet.agents[0].software = std::string(1, '\xff');
   const auto body = nlohmann::json::parse(agents_json(fleet));
   CHECK(body["agents"][0]["software"] == "\xef\xbf\xbd");
+}
+
+TEST_CASE("control: the fingerprint names the knob that the policy reads, and no other") {
+  const SteadyClock clock;
+  trace::Recorder recorder({}, clock);
+  const auto of = [&](const PolicySetting& setting, const PolicyWish& wish = {},
+                      std::vector<double> layers = {}) {
+    const auto policy = SwitchablePolicy::make(setting, std::move(layers)).value();
+    Control control(*policy, recorder, "0123456789abcdef");
+    api::Hooks hooks;
+    control.serve(hooks);
+    const std::string text = hooks.fingerprint(wish);
+    const std::string front = "wdmoe-" WDMOE_VERSION "-", back = "-01234567";
+    REQUIRE(text.size() > front.size() + back.size());
+    CHECK(text.substr(0, front.size()) == front);
+    CHECK(text.substr(text.size() - back.size()) == back);
+    return text.substr(front.size(), text.size() - front.size() - back.size());
+  };
+  CHECK(of({"topk", {0.9, 0.4}}) == "topk");
+  CHECK(of({"topk", {}}, {{}, 0.9}, {0.5, 0.6}) == "topk");
+  CHECK(of({"beta", {0.9, 0.25}}) == "beta@0.25");
+  CHECK(of({"budget", {}}) == "budget");
+  CHECK(of({"budget", {0.6}}) == "budget@0.6");
+  CHECK(of({"budget", {0.6000001}}) == "budget@0.6000001");
+  CHECK(of({"topk", {0.9}}, {policy_index("minmax").value(), 0.7}) == "minmax@0.7");
+  CHECK(of({"minmax", {0.9}}, {}, {0.5, 0.6}) == "minmax@0.9");  // goes before the layers'
+  const std::string layers = of({"minmax", {}}, {}, {0.5, 0.6});
+  CHECK(layers.rfind("minmax@layers:", 0) == 0);
+  CHECK(of({"minmax", {}}, {}, {0.5, 0.6}) == layers);
+  CHECK(of({"minmax", {}}, {}, {0.6, 0.5}) != layers);
 }
