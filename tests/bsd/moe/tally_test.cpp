@@ -1,5 +1,7 @@
 #include "bsd/moe/tally.h"
 
+#include <algorithm>
+#include <numeric>
 #include <random>
 
 #include <doctest/doctest.h>
@@ -40,6 +42,29 @@ TEST_CASE("tally: one row, counted by hand") {
   // Of equal probabilities the lower expert is the gate's: 0 would be the third, 3 the fourth.
   CHECK(tally(p, 3, {{0, 1, 0, 1}, {0, 2, 0, 1}, {0, 0, 0, 1}}).substitutions == 0);
   CHECK(tally(p, 3, {{0, 1, 0, 1}, {0, 2, 0, 1}, {0, 3, 0, 1}}).substitutions == 1);
+}
+
+TEST_CASE("tally: substitutions are those of a sorted row, with many equal probabilities") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 2000; ++round) {
+    const std::size_t experts = 1 + random() % 12, top_k = 1 + random() % experts;
+    std::vector<float> p(experts);
+    for (float& value : p) value = static_cast<float>(random() % 3) / 8;
+    std::vector<std::uint16_t> order(experts);
+    std::iota(order.begin(), order.end(), std::uint16_t{0});
+    std::vector<std::uint16_t> picks = order;
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return p[a] > p[b]; });
+    std::shuffle(picks.begin(), picks.end(), random);
+    picks.resize(1 + random() % top_k);
+    Selection choices;
+    std::size_t outside = 0;
+    for (const std::uint16_t expert : picks) {
+      choices.push_back({0, expert, 0, 1});
+      outside += std::find(order.begin(), order.end(), expert) - order.begin() >=
+                 static_cast<std::ptrdiff_t>(top_k);
+    }
+    CHECK(tally(p, top_k, choices).substitutions == outside);
+  }
 }
 
 TEST_CASE("tally: kept mass is kept_gate_mass(), whatever the policy and the cell") {
