@@ -13,6 +13,10 @@ if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
 
+# Release compiles with -O3; the target property WDMOE_OPTIMISE names a lower level, 1 or 0, where compiling takes
+# longer than running ever will (docs/performance.md, "Build").
+set(level $<TARGET_PROPERTY:WDMOE_OPTIMISE>)
+set(level_given $<NOT:$<STREQUAL:${level},>>)
 add_library(wdmoe_options INTERFACE)
 add_library(wdmoe::options ALIAS wdmoe_options)
 target_compile_features(wdmoe_options INTERFACE cxx_std_17)
@@ -20,7 +24,8 @@ target_include_directories(wdmoe_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(wdmoe_options INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor
   $<$<BOOL:${WDMOE_WERROR}>:-Werror>
-  $<$<CONFIG:Release>:-g1>)
+  $<$<CONFIG:Release>:-g1>
+  $<$<AND:$<CONFIG:Release>,${level_given}>:-O${level}>)
 target_compile_definitions(wdmoe_options INTERFACE WDMOE_VERSION="${PROJECT_VERSION}"
   $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 if(WDMOE_SANITIZE)
@@ -31,12 +36,13 @@ if(WDMOE_SANITIZE)
   target_link_options(wdmoe_options INTERFACE -fsanitize=${WDMOE_SANITIZE})
 endif()
 
-# wdmoe_library(NAME SOURCES … LINK … [CXX20]): one folder, one target `wdmoe::NAME`.
+# wdmoe_library(NAME SOURCES … LINK … [CXX20] [OPTIMISE LEVEL]): one folder, one target `wdmoe::NAME`.
 function(wdmoe_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "CXX20" "" "SOURCES;LINK;PRIVATE_LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "CXX20" "OPTIMISE" "SOURCES;LINK;PRIVATE_LINK")
   add_library(wdmoe_${name} STATIC ${arg_SOURCES})
   add_library(wdmoe::${name} ALIAS wdmoe_${name})
   target_link_libraries(wdmoe_${name} PUBLIC wdmoe::options ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
+  set_target_properties(wdmoe_${name} PROPERTIES WDMOE_OPTIMISE "${arg_OPTIMISE}")
   if(arg_CXX20)
     target_compile_features(wdmoe_${name} PUBLIC cxx_std_20)
   endif()

@@ -7,6 +7,7 @@
 #include <memory>
 #include <sstream>
 
+#define TOML_ENABLE_FORMATTERS 0  // we write TOML ourselves
 #include <CLI/CLI.hpp>
 #include <toml++/toml.h>
 
