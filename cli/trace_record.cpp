@@ -2,10 +2,12 @@
 // this process, into a file.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,6 +15,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <signal.h>
 
 #include "cli/system.h"
 #include "cli/trace_commands.h"
@@ -44,6 +47,81 @@ Result<json> parsed(Result<HttpResponse> response) {
   return fail(Code::bad_input, "the server's answer is not JSON");
 }
 
+/// Ends what it is told of, before SIGINT or SIGTERM end the program.  Made before other threads
+/// are, which must not take the signals.
+class EndOnSignal {
+ public:
+  EndOnSignal() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    watcher_ = std::thread([this] { watch(); });
+  }
+  EndOnSignal(const EndOnSignal&) = delete;
+  EndOnSignal& operator=(const EndOnSignal&) = delete;
+  ~EndOnSignal() {
+    over_ = true;
+    watcher_.join();
+    pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  }
+  /// Starts a recording; a signal in between waits for the answer.
+  Result<json> start(const HttpClient& client, const json& wish) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    auto started =
+        parsed(client.put(kPath, wish.dump(-1, ' ', false, json::error_handler_t::replace)));
+    if (started) recording_ = &client;
+    return started;
+  }
+  /// Its recording is no longer this object's matter.
+  void forget() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    recording_ = nullptr;
+  }
+
+ private:
+  void watch() {
+    const timespec look{0, 50'000'000};
+    while (!over_) {
+      const int signal = sigtimedwait(&signals_, nullptr, &look);
+      if (signal <= 0) continue;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (recording_ != nullptr) (void)recording_->remove(kPath);
+      pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+      (void)raise(signal);  // as if it had never been caught
+    }
+  }
+
+  sigset_t signals_{};
+  std::atomic<bool> over_{false};
+  std::mutex mutex_;
+  const HttpClient* recording_ = nullptr;  // the server of the one under way
+  std::thread watcher_;
+};
+
+/// A recording that was started; ended by finish(), or whatever becomes of the program.
+class Recording {
+ public:
+  Recording(EndOnSignal& signals, const HttpClient& client) : signals_(signals), client_(client) {}
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording() {
+    signals_.forget();
+    if (!finished_) (void)client_.remove(kPath);
+  }
+  /// What the server says of it.
+  Result<json> finish() {
+    finished_ = true;
+    auto state = parsed(client_.remove(kPath));
+    return state ? std::move(state) : parsed(client_.get(kPath));  // it had ended by itself
+  }
+
+ private:
+  EndOnSignal& signals_;
+  const HttpClient& client_;
+  bool finished_ = false;
+};
+
 Result<void> check(const Options& options) {
   const std::filesystem::path out(options.out);
   if (options.system.model.empty() && out.has_parent_path())
@@ -68,6 +146,7 @@ Result<void> read_file(const Options& options, const HttpClient& client) {
   if (!body) return tl::unexpected<Error>(body.error());
   const auto tokens = body->at("tokens").get<std::vector<unsigned>>();
   const std::size_t window = std::min(kWindow, body->at("max_model_len").get<std::size_t>());
+  if (window == 0) return fail(Code::bad_input, "the server's max_model_len is 0, expected more");
   for (std::size_t first = 0; first < tokens.size(); first += window) {
     const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(first);
     const auto count = std::min(window, tokens.size() - first);
@@ -109,34 +188,45 @@ Result<void> feed(const Options& options, const HttpClient& client) {
   return wait_for_end(options, client);
 }
 
+/// 0: it ended as asked; 1: early, which stderr explains.
+int report(const json& state) {
+  const auto error = state.find("error");
+  const bool early = error != state.end() && error->is_string();
+  if (early)
+    std::fputs(fmt::format("ended early: {}\n", error->get<std::string>()).c_str(), stderr);
+  std::fputs(fmt::format("{}: {} tokens, {} records, {} bytes\n", state.value("path", ""),
+                         state.value("tokens", 0ull), state.value("records", 0ull),
+                         state.value("bytes", 0ull))
+                 .c_str(),
+             stdout);
+  return early ? 1 : 0;
+}
+
 Result<int> record(Options options) {
   WDMOE_TRY(check(options));
   const std::filesystem::path out(options.out);
   if (!options.system.model.empty())
     options.system.trace_directory = out.has_parent_path() ? out.parent_path() : ".";
+  EndOnSignal signals;
   auto system = System::open(options.system);
   if (!system) return tl::unexpected<Error>(system.error());
   const HttpClient& client = system->client();
   json wish{{"name", out.filename().string()}};
   if (options.tokens) wish["tokens"] = *options.tokens;
   if (options.seconds) wish["seconds"] = *options.seconds;
-  const auto started =
-      parsed(client.put(kPath, wish.dump(-1, ' ', false, json::error_handler_t::replace)));
+  const auto started = signals.start(client, wish);
   if (!started) return tl::unexpected<Error>(started.error());
 
-  const Result<void> fed = feed(options, client);
-  auto state = parsed(client.remove(kPath));
-  if (!state) state = parsed(client.get(kPath));  // it had ended by itself
-  if (!fed) return tl::unexpected<Error>(fed.error());
-  if (!state) return tl::unexpected<Error>(state.error());
-  if (const auto error = state->find("error"); error != state->end() && error->is_string())
-    std::fputs(fmt::format("ended early: {}\n", error->get<std::string>()).c_str(), stderr);
-  std::fputs(fmt::format("{}: {} tokens, {} records, {} bytes\n", state->value("path", ""),
-                         state->value("tokens", 0ull), state->value("records", 0ull),
-                         state->value("bytes", 0ull))
-                 .c_str(),
-             stdout);
-  return 0;
+  Recording recording(signals, client);
+  try {
+    WDMOE_TRY(feed(options, client));
+    const auto state = recording.finish();
+    if (!state) return tl::unexpected<Error>(state.error());
+    return report(*state);
+  } catch (const json::exception& wrong) {
+    return fail(Code::bad_input,
+                fmt::format("the server's answer lacks what was asked for: {}", wrong.what()));
+  }
 }
 
 }  // namespace

@@ -2,13 +2,17 @@
 
 import collections
 import http.client
+import http.server
 import json
 import math
 import pathlib
+import signal
 import struct
+import subprocess
+import threading
 
 import pytest
-from conftest import DEMO_MODEL, SOURCE, run_tool, running
+from conftest import DEMO_MODEL, SOURCE, TOOL, run_tool, running
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +165,56 @@ def test_a_model_in_one_process_is_recorded(tmp_path):
     info = check_info(tmp_path / "file.trace")
     assert info["tokens"] > 500
     assert all(layer["locality"] > 0 for layer in info["layers"])
+
+
+def test_an_interrupted_command_ends_its_recording(system, directory):
+    command = [TOOL, "trace", "record", "--out", "interrupted", "--seconds", "600", "--bsd", system.url]
+    process = subprocess.Popen(command)
+    while not json.loads(system.get("/wdmoe/v1/trace")[1])["recording"]:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == -signal.SIGINT
+    state = json.loads(system.get("/wdmoe/v1/trace")[1])
+    assert not state["recording"] and state["name"] == "interrupted"
+    assert (directory / "interrupted").exists()
+
+
+@pytest.mark.parametrize(("tokenized", "reason"), [
+    ({"tokens": "x", "max_model_len": 9}, "lacks"),
+    ({"max_model_len": 9}, "lacks"),
+    ({"tokens": [1], "max_model_len": 0}, "max_model_len"),
+    (None, "disk full"),
+])
+def test_what_a_server_says_is_no_surprise(tmp_path, tokenized, reason):
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            seen.append(self.command)
+            answer = {"recording": True, "path": "/x", "error": "disk full"}
+            if self.path == "/tokenize":
+                answer = tokenized or {"tokens": [], "max_model_len": 9}
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        do_PUT = do_POST = do_DELETE = do_GET = answer
+
+        def log_message(self, *_):
+            pass
+
+    text = tmp_path / "text"
+    text.write_text("some text")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run_tool("trace", "record", "--out", "x", "--file", text, "--bsd",
+                        f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert reason in done.stderr
+    assert seen == ["PUT", "POST", "DELETE"]
 
 
 def test_bad_recordings_are_refused(system, directory, demo, tmp_path):
