@@ -72,6 +72,8 @@ class JointOptimiser {
  public:
   /// `policy` outlives the optimiser, which is for one thread.
   JointOptimiser(SelectionPolicy& policy, Sharing sharing, std::size_t max_rounds = kRounds);
+  JointOptimiser(const JointOptimiser&) = delete;  // search_ calls back into it
+  JointOptimiser& operator=(const JointOptimiser&) = delete;
 
   /// Overwrites `selection`.  Latencies and `previous` of `gates` are not read.  Does not allocate
   /// once it has seen a cell and batches as large, one of few rows (row_search.h) among them.

@@ -14,6 +14,7 @@ bool RowSearch::prepare(const SelectionInput& input, std::size_t devices) {
   options_.clear();
   members_.clear();
   building_.clear();
+  visits_ = 0;
   row_start_.assign(1, 0);
   building_.reserve(input.top_k);
   options_.reserve(kMostRows * (kMostOptions + 1));
@@ -21,20 +22,42 @@ bool RowSearch::prepare(const SelectionInput& input, std::size_t devices) {
   row_start_.reserve(kMostRows + 1);
   now_.reserve(kMostRows);
   for (std::size_t row = 0; row < problem_.ranks.rows(); ++row) {
-    extend(row, 0, 0);
-    const std::size_t listed = options_.size() - row_start_.back();
-    if (listed > kMostOptions) return false;
-    row_start_.push_back(static_cast<std::uint32_t>(options_.size()));
+    if (!list_options(row)) return false;
   }
   return true;
 }
 
+/// False: they are too many, or too hard to find.
+bool RowSearch::list_options(std::size_t row) {
+  visits_before_ = visits_;
+  extend(row, 0, 0);
+  if (!listing()) return false;
+  row_start_.push_back(static_cast<std::uint32_t>(options_.size()));
+  return true;
+}
+
+/// Whether the row at hand is still within both bounds.
+bool RowSearch::listing() const {
+  return options_.size() - row_start_.back() <= kMostOptions &&
+         visits_ - visits_before_ < kMostVisits;
+}
+
+/// The mass of `building_`, which is `mass`, with as many of `rank` and later as it can take.
+double RowSearch::most_mass(std::size_t row, std::size_t rank, double mass) const {
+  const std::size_t room = problem_.input->top_k - building_.size();
+  const std::size_t end = std::min(rank + room, problem_.ranks.width());
+  for (; rank < end; ++rank) mass += static_cast<double>(problem_.ranks.row(row)[rank].probability);
+  return mass;
+}
+
 /// Lists all sets that go on from `building_` with experts of `rank` and later.
 void RowSearch::extend(std::size_t row, std::size_t rank, double mass) {
+  const double top = problem_.ranks.top_mass(row);
+  const double floor = problem_.floor_of(row) - kMassSlack;
   if (!building_.empty()) {
-    const double top = problem_.ranks.top_mass(row);
+    ++visits_;
     const double kept = top > 0 ? mass / top : 1.0;
-    if (kept >= problem_.floor_of(row) - kMassSlack) {
+    if (kept >= floor) {
       options_.push_back({kept, static_cast<std::uint32_t>(members_.size()),
                           static_cast<std::uint32_t>(building_.size())});
       members_.insert(members_.end(), building_.begin(), building_.end());
@@ -42,9 +65,11 @@ void RowSearch::extend(std::size_t row, std::size_t rank, double mass) {
   }
   if (building_.size() == problem_.input->top_k) return;
   for (; rank < problem_.ranks.width(); ++rank) {
+    if (most_mass(row, rank, mass) < floor * top) return;  // later ranks have less still
     const Ranked& ranked = problem_.ranks.row(row)[rank];
     for (const std::uint16_t device : problem_.holders.of(ranked.expert)) {
-      if (device >= devices_ || options_.size() - row_start_.back() > kMostOptions) continue;
+      if (!listing()) return;
+      if (device >= devices_) continue;
       building_.push_back({ranked.expert, device, ranked.probability});
       extend(row, rank + 1, mass + static_cast<double>(ranked.probability));
       building_.pop_back();

@@ -22,6 +22,8 @@ class RowSearch {
   static constexpr std::size_t kMostRows = 8;
   /// Most sets of experts (each at any of its holders) of a row; 8 experts, top-2 have 36.
   static constexpr std::size_t kMostOptions = 128;
+  /// Most sets looked at for one row on the way; a few times what kMostOptions can need.
+  static constexpr std::size_t kMostVisits = 8192;
   static constexpr int kPasses = 4;  ///< over the rows; random cells need 1 to 3
 
   /// Lists the options of every row.  False: the layer is too large, run() must not be called.
@@ -33,6 +35,9 @@ class RowSearch {
   /// latency of the result.  Exact for one row.
   double run(double quality, double latency, Selection& selection);
 
+  /// Sets looked at by the last prepare(): at most kMostVisits for each row.
+  std::size_t visits() const { return visits_; }
+
  private:
   struct Option {
     double kept;  // share of its row's top-k mass
@@ -42,7 +47,10 @@ class RowSearch {
     std::uint16_t expert, device;
     float probability;
   };
+  bool list_options(std::size_t row);
   void extend(std::size_t row, std::size_t rank, double mass);
+  double most_mass(std::size_t row, std::size_t rank, double mass) const;
+  bool listing() const;
   void place(const Option& option, int sign);
   std::size_t option_of(std::size_t row, const Selection& selection, std::size_t& index) const;
   bool improve_row(std::size_t row, double least_kept, double& latency);
@@ -58,6 +66,7 @@ class RowSearch {
   std::vector<DeviceLoad> loads_;  // [devices] of the options in use
   double kept_ = 0;                // summed over the rows
   std::size_t devices_ = 0;
+  std::size_t visits_ = 0, visits_before_ = 0;  // before: in earlier rows
 };
 
 }  // namespace wdmoe::bsd

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "bsd/moe/layer_loads.h"
 #include "common/check.h"
 
 namespace wdmoe::bsd {
@@ -14,70 +15,6 @@ namespace {
 
 constexpr double kLeastGain = 1e-9;  // relative; less is rounding
 constexpr double kEndless = std::numeric_limits<double>::infinity();
-constexpr int kParts = 4;  // an expert's rows go to replicas in so many parts
-
-/// Adds up one layer's loads, expert by expert.
-class LayerLoads {
- public:
-  explicit LayerLoads(const PlacementProblem& problem)
-      : problem_(problem),
-        loads_(problem.memory_bytes.size()),
-        absent_(problem.memory_bytes.size(), 1.0) {}
-
-  /// One more expert, or more of one that a row visits there with probability `already`.
-  void add(std::size_t device, double probability, double already = 0) {
-    absent_[device] *= std::max(0.0, 1 - already - probability) / (1 - already);
-    loads_[device].visits += problem_.rows * probability;
-    loads_[device].rows = problem_.rows * (1 - absent_[device]);
-  }
-  double waiting() const { return problem_.waiting(loads_); }
-  double waiting_with(std::size_t device, double probability, double already = 0) {
-    const ExpectedLoad load = loads_[device];
-    const double absent = absent_[device];
-    add(device, probability, already);
-    const double latency = waiting();
-    loads_[device] = load;
-    absent_[device] = absent;
-    return latency;
-  }
-  const std::vector<ExpectedLoad>& loads() const { return loads_; }
-
- private:
-  const PlacementProblem& problem_;
-  std::vector<ExpectedLoad> loads_;
-  std::vector<double> absent_;  // [devices] probability that a row stays away
-};
-
-LayerLoads load_layer(const PlacementProblem& problem, std::size_t layer, const Holders& holders) {
-  const double* const popularity = problem.popularity.row(layer);
-  LayerLoads loads(problem);
-  std::vector<std::size_t> shared;
-  for (std::size_t expert = 0; expert < holders.size(); ++expert) {
-    if (holders[expert].size() == 1) loads.add(holders[expert].front(), popularity[expert]);
-    if (holders[expert].size() > 1) shared.push_back(expert);
-  }
-  std::stable_sort(shared.begin(), shared.end(),
-                   [&](std::size_t a, std::size_t b) { return popularity[a] > popularity[b]; });
-  std::vector<double> already;  // [holders] of one expert
-  for (const std::size_t expert : shared) {
-    const double part = popularity[expert] / kParts;
-    const auto& devices = holders[expert];
-    already.assign(devices.size(), 0.0);
-    for (int repetition = 0; repetition < kParts; ++repetition) {
-      std::size_t best = 0;
-      double earliest = kEndless;
-      for (std::size_t index = 0; index < devices.size(); ++index) {
-        const double latency = loads.waiting_with(devices[index], part, already[index]);
-        if (!(latency < earliest)) continue;
-        earliest = latency;
-        best = index;
-      }
-      loads.add(devices[best], part, already[best]);
-      already[best] += part;
-    }
-  }
-  return loads;
-}
 
 std::vector<std::size_t> slots_of(const PlacementProblem& problem) {
   std::vector<std::size_t> slots;
@@ -101,8 +38,12 @@ class Search {
   }
 
   void improve() {
-    for (std::size_t layer = 0; layer < problem_.layers; ++layer) look_at(layer);
-    while (evaluations_ < kMostEvaluations && step()) {
+    for (std::size_t layer = 0; layer < problem_.layers; ++layer) {
+      limit_ = evaluations_ + kMostEvaluations / 2 / problem_.layers;
+      look_at(layer);
+    }
+    limit_ = kMostEvaluations;
+    while (step()) {  // beyond the limit a layer that changed has no moves any more
     }
   }
   void add_copies();
@@ -126,9 +67,12 @@ class Search {
   };
 
   double evaluate(std::size_t layer, const Holders& holders) {
-    ++evaluations_;
-    return load_layer(problem_, layer, holders).waiting();
+    LayerLoads loads = load_layer(problem_, layer, holders);
+    const double latency = loads.waiting();
+    evaluations_ += loads.evaluations();
+    return latency;
   }
+  bool at_limit() const { return evaluations_ >= limit_; }
   void look_at(std::size_t layer);
   bool step();
   void carry_out(const Move& move);
@@ -140,10 +84,10 @@ class Search {
   std::vector<std::size_t> free_;  // [devices] slots
   std::vector<double> latency_;    // [layers]
   std::vector<LayerMoves> moves_;  // [layers]
-  std::size_t evaluations_ = 0;
+  std::size_t evaluations_ = 0, limit_ = kMostEvaluations;
 };
 
-/// Finds what moves and swaps within `layer` would gain.
+/// Finds what moves and swaps within `layer` would gain, as far as the limit goes.
 void Search::look_at(std::size_t layer) {
   const std::size_t devices = free_.size();
   LayerMoves& moves = moves_[layer];
@@ -155,6 +99,7 @@ void Search::look_at(std::size_t layer) {
     for (std::size_t to = 0; to < devices; ++to) {
       Move& best = moves.best[from * devices + to];
       if (to == from) continue;
+      if (at_limit()) return;
       trial[expert].front() = static_cast<std::uint16_t>(to);
       // A loss may be worth it: together with a move in another layer that it makes room for.
       const double gain = latency_[layer] - evaluate(layer, trial);
@@ -163,6 +108,7 @@ void Search::look_at(std::size_t layer) {
     trial[expert].front() = from;
     for (std::size_t other = 0; other < expert; ++other) {
       if (trial[other].front() == from) continue;
+      if (at_limit()) return;
       std::swap(trial[other], trial[expert]);
       const double gain = latency_[layer] - evaluate(layer, trial);
       std::swap(trial[other], trial[expert]);
@@ -237,7 +183,7 @@ void Search::refresh(std::size_t layer) {
   look_at(layer);
 }
 
-/// The copy of one of the layer's experts that lowers its latency most.
+/// The copy of one of the layer's experts that lowers its latency most, as far as the limit goes.
 Search::Move Search::best_copy(std::size_t layer) {
   Move best;
   Holders trial = placement_[layer];
@@ -246,6 +192,7 @@ Search::Move Search::best_copy(std::size_t layer) {
     for (std::size_t device = 0; device < free_.size(); ++device) {
       const auto place = std::lower_bound(before.begin(), before.end(), device);
       if (free_[device] == 0 || (place != before.end() && *place == device)) continue;
+      if (at_limit()) return best;
       trial[expert] = before;
       trial[expert].insert(trial[expert].begin() + (place - before.begin()),
                            static_cast<std::uint16_t>(device));
@@ -260,9 +207,13 @@ Search::Move Search::best_copy(std::size_t layer) {
 void Search::add_copies() {
   evaluations_ = 0;
   std::vector<Move> copies;
-  for (std::size_t layer = 0; layer < problem_.layers; ++layer) copies.push_back(best_copy(layer));
+  for (std::size_t layer = 0; layer < problem_.layers; ++layer) {
+    limit_ = evaluations_ + kMostCopyEvaluations / 2 / problem_.layers;
+    copies.push_back(best_copy(layer));
+  }
+  limit_ = kMostCopyEvaluations;
   const auto less = [](const Move& a, const Move& b) { return a.gain < b.gain; };
-  while (evaluations_ < kMostEvaluations) {
+  for (;;) {  // until no copy is known to help
     Move& best = *std::max_element(copies.begin(), copies.end(), less);
     if (!(best.gain > kLeastGain * latency_[best.layer])) return;
     if (free_[best.to] > 0) {

@@ -49,11 +49,14 @@ double predicted_latency(const PlacementProblem& problem, const Placement& place
 
 /// A placement within everybody's memory with low predicted latency: the better of the paper's (if
 /// it fits) and one that seats popular experts first, improved by moves and swaps of experts, also
-/// across layers, until none helps (or kMostEvaluations layers have been predicted).  With
-/// `replicas`, memory left over then takes copies, the most useful first, as long as they help.
+/// across layers, until none helps.  With `replicas`, memory left over then takes copies, the most
+/// useful first, as long as they help.  Large models run out of kMostEvaluations first: half of
+/// them go to a look at every layer, in equal parts, and steps found by then are still taken.
 /// Errors: limit if the devices' memory cannot hold every expert once.
 Result<Placement> place_experts(const PlacementProblem& problem, bool replicas);
 
-constexpr std::size_t kMostEvaluations = 300'000;  ///< seconds, for any model
+/// Calls of `waiting` to improve a placement, and to add copies: seconds, for any model.
+constexpr std::size_t kMostEvaluations = 300'000;
+constexpr std::size_t kMostCopyEvaluations = 1'000'000;
 
 }  // namespace wdmoe::bsd

@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -169,6 +170,12 @@ TEST_CASE("joint: refuses a cell without numbers and a choice without a link, by
 
   owned.gates.holders.assign(4, {9});  // a device that the cell does not have
   CHECK_FALSE(joint.decide(owned.input(-1), owned.cell, selection).has_value());
+}
+
+TEST_CASE("joint: stays where it is, for its search calls back into it") {
+  CHECK_FALSE(std::is_copy_constructible_v<JointOptimiser>);
+  CHECK_FALSE(std::is_move_constructible_v<JointOptimiser>);
+  CHECK_FALSE(std::is_move_assignable_v<JointOptimiser>);
 }
 
 TEST_CASE("joint: no rows cost nothing, and one device gets the whole band") {

@@ -135,6 +135,31 @@ TEST_CASE("placement: never worse than the paper's, copies only help, the same e
   CHECK(copies > 0);
 }
 
+TEST_CASE("placement: a large model takes bounded work and is still improved") {
+  constexpr std::size_t kLayers = 61, kExperts = 256, kDevices = 8;
+  std::mt19937 random(54);
+  RandomCase c(kLayers, kExperts, kDevices, random);
+  for (std::uint64_t& bytes : c.memory) bytes *= 2;
+  std::size_t calls = 0;
+  c.problem.waiting = [&calls, waiting = c.problem.waiting](Span<const ExpectedLoad> loads) {
+    ++calls;
+    return waiting(loads);
+  };
+  const std::size_t seating = kLayers * (kExperts * kDevices + 2);
+  // A limit may be passed by what is on the way: one layer, or one more of each after the last
+  // step.
+  const std::size_t on_the_way = kExperts * kDevices * 4 + kLayers;
+  const auto single = place_experts(c.problem, false);
+  REQUIRE(single.has_value());
+  CHECK(calls <= seating + kMostEvaluations + on_the_way);
+  calls = 0;
+  const auto copied = place_experts(c.problem, true);
+  REQUIRE(copied.has_value());
+  CHECK(calls <= seating + kMostEvaluations + kMostCopyEvaluations + 2 * on_the_way);
+  CHECK(fits(c.problem, *copied));
+  CHECK(predicted_latency(c.problem, *copied) < predicted_latency(c.problem, *single));
+}
+
 TEST_CASE("placement: the paper's, expected loads by hand, and memory that cannot hold the model") {
   CHECK(paper_placement(1, 5, 2) == Placement{{{0}, {1}, {0}, {1}, {0}}});
   std::mt19937 random(53);
