@@ -97,9 +97,17 @@ Result<void> give_layer_budgets(const std::string& file, const eval::Subject& su
 
 /// A running system without --policy: one configuration, the system as it is set up.
 Result<std::vector<eval::Case>> choose_cases(const Options& options, bool in_cell) {
-  if (options.local.model.empty() && options.policies.empty()) return std::vector<eval::Case>(1);
-  return eval::cases_of(options.policies, in_cell ? options.allocators : std::vector<std::string>(),
-                        options.qualities);
+  Result<std::vector<eval::Case>> cases(1);
+  if (!options.local.model.empty() || !options.policies.empty())
+    cases =
+        eval::cases_of(options.policies, in_cell ? options.allocators : std::vector<std::string>(),
+                       options.qualities);
+  if (!cases) return cases;
+  if (!options.qualities.empty()) WDMOE_TRY(eval::check_quality_is_read(*cases, "--quality"));
+  if (options.row_quality) WDMOE_TRY(eval::check_quality_is_read(*cases, "--row-quality"));
+  if (!options.layer_budgets.empty())
+    WDMOE_TRY(eval::check_quality_is_read(*cases, "--layer-budgets"));
+  return cases;
 }
 
 Result<int> run(const Options& options) {

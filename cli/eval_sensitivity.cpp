@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "cli/eval/local_subject.h"
 #include "cli/eval/sensitivity.h"
 #include "cli/progress.h"
+#include "weights/file.h"
 
 namespace wdmoe::cli {
 namespace {
@@ -67,6 +69,16 @@ Result<eval::Halves> load_halves(const Options& options, eval::LocalSubject& sub
   return eval::halve(*windows);
 }
 
+/// What writing the budgets would fail with, before the long work for them.
+Result<void> try_to_write(const std::string& file) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored))
+    return fail(Code::bad_input, "--out " + file + ": is a folder; name a file to write");
+  if (auto trial = weights::AtomicFile::create(file); !trial)
+    return fail("--out", std::move(trial).error());
+  return {};
+}
+
 Result<int> run(const Options& options) {
   if (options.points.empty() || options.points.size() > kMostPoints ||
       std::any_of(options.points.begin(), options.points.end(),
@@ -75,6 +87,7 @@ Result<int> run(const Options& options) {
                 fmt::format("--points: give 1 to {} qualities, each at least 0 and "
                             "below 1",
                             kMostPoints));
+  WDMOE_TRY(try_to_write(options.out));
   auto subject = eval::LocalSubject::open(options.local);
   if (!subject) return tl::unexpected<Error>(std::move(subject).error());
   const auto id = (*subject)->model_id();

@@ -28,6 +28,14 @@ Result<void> check(Span<const std::string> policies, Span<const std::string> all
 
 }  // namespace
 
+Result<void> check_quality_is_read(Span<const Case> cases, std::string_view flag) {
+  const auto reads = [](const Case& how) { return bsd::reads_quality(how.policy); };
+  if (std::any_of(cases.begin(), cases.end(), reads)) return {};
+  return fail(Code::bad_input, std::string(flag) +
+                                   ": no chosen policy reads it; add --policy budget or minmax, or "
+                                   "leave it out");
+}
+
 Result<std::vector<Case>> cases_of(Span<const std::string> policies,
                                    Span<const std::string> allocators,
                                    Span<const double> qualities) {

@@ -21,6 +21,9 @@ struct Case {
   std::optional<double> row_quality = std::nullopt;
 };
 
+/// bad_input, about the command line's `flag`, if none of the cases has the knob `quality`.
+Result<void> check_quality_is_read(Span<const Case> cases, std::string_view flag);
+
 /// Every policy with every allocator (none: without a cell) and, where it reads one, every quality
 /// (none: its own).  The first is what all are compared with, topk with an equal split, given or
 /// not; nothing appears twice.

@@ -70,9 +70,15 @@ def test_policies_of_a_running_system_are_compared_question_by_question(demo):
     (("tasks", "--model", "/nowhere"), "/nowhere"),
     (("tasks", "--model", DEMO_MODEL, "--sets", "riddles"), "no evaluation set 'riddles'"),
     (("tasks", "--model", DEMO_MODEL, "--policy", "best"), "no selection policy 'best'"),
+    (("tasks", "--bsd", "http://127.0.0.1:1", "--quality", "0.8"), "--quality: no chosen policy reads it"),
+    (("tasks", "--model", DEMO_MODEL, "--policy", "wlr", "--quality", "0.8"), "--quality: no chosen"),
+    (("tasks", "--model", DEMO_MODEL, "--policy", "topk", "--row-quality", "0.5"), "--row-quality: no chosen"),
+    (("perplexity", "--model", DEMO_MODEL, "--layer-budgets", "/nowhere/b"), "--layer-budgets: no chosen"),
     (("perplexity", "--model", DEMO_MODEL, "--data", "/nowhere"), "/nowhere/heldout.txt"),
     (("tasks", "--bsd", "http://127.0.0.1:1", "--data", DEMO_MODEL / "eval"), "127.0.0.1"),
     (("sensitivity", "--model", DEMO_MODEL, "--points", "1.5", "--out", "/nowhere/b"), "--points"),
+    (("sensitivity", "--model", DEMO_MODEL, "--limit", "1", "--out", "/nowhere/b"), "/nowhere/b"),
+    (("sensitivity", "--model", DEMO_MODEL, "--limit", "1", "--out", "/"), "is a folder"),
 ])
 def test_what_cannot_be_done_is_one_line(arguments, says):
     done = run_tool("eval", *arguments)

@@ -30,3 +30,12 @@ TEST_CASE("cases_of: vanilla first, knobs only where they steer, nothing twice")
   CHECK(cases_of(Names{"topk"}, Names{"fair"}, Numbers{}).error().code == Code::not_found);
   CHECK(cases_of(Names{"topk"}, Names{}, Numbers{1.5}).error().code == Code::bad_input);
 }
+
+TEST_CASE("check_quality_is_read: a knob that no policy has is refused by its name") {
+  const auto unread = check_quality_is_read(std::vector<Case>{{"topk", "", {}, {}}, {}}, "--knob");
+  REQUIRE_FALSE(unread.has_value());
+  CHECK(unread.error().code == Code::bad_input);
+  CHECK(unread.error().text.find("--knob: no chosen policy reads it") == 0);
+  for (const char* policy : {"budget", "minmax"})
+    CHECK(check_quality_is_read(std::vector<Case>{{"topk", "", {}, {}}, {policy, "", {}, {}}}, ""));
+}
