@@ -1,8 +1,6 @@
 // wdmoe-agent: computes the experts it holds for a base station.
 
 #include <random>
-#include <stdexcept>
-#include <thread>
 
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include "agent/store.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/threads.h"
 #include "kernels/ops.h"
 #include "kernels/thread_pool.h"
 #include "weights/shard.h"
@@ -21,13 +20,6 @@
 
 namespace wdmoe::agent {
 namespace {
-
-/// At start-up whatever is missing ends the program with its one-line reason.
-template <class T>
-T require(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-  return std::move(*result);
-}
 
 std::uint64_t memory_bytes() {
   return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
@@ -71,8 +63,7 @@ void run(Daemon& daemon, int argc, char** argv) {
   const weights::ShardOptions shard_options{
       config.verify_digests, config.staged ? weights::Access::staged : weights::Access::mapped};
   const auto shard = require(weights::open_shard(config.shard, shard_options));
-  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  kernels::ThreadPool pool(config.threads == 0 ? cores : config.threads);
+  kernels::ThreadPool pool(thread_count(config.threads));
   const auto backend = kernels::make_cpu_backend(pool);
   const auto store = require(Store::load(shard, *backend));
   wire::Hello hello = hello_for(config, shard, store, backend->name());
@@ -82,15 +73,13 @@ void run(Daemon& daemon, int argc, char** argv) {
   if (check_only) throw EarlyExit{"configuration, keys and shard are good: " + summary + "\n"};
 
   const SteadyClock clock;
-  require(backend->reserve(config.max_rows, config.max_rows * store.widest_layer()).map([] {
-    return 0;
-  }));
+  require(backend->reserve(config.max_rows, config.max_rows * store.widest_layer()));
   Handler handler(store, *backend, clock, config.max_rows);
   HealthSensors sensors;
   const wire::Context context;
   Server server(context, {config.connect, std::move(keys), {}, microseconds(config.spin_us)},
                 std::move(hello), handler, sensors, clock);
-  require(server.open().map([] { return 0; }));
+  require(server.open());
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});
   log::info(

@@ -25,10 +25,6 @@ const prometheus::Histogram::BucketBoundaries kTokenBuckets{0.001, 0.002, 0.005,
 const prometheus::Histogram::BucketBoundaries kPromptBuckets{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1,
                                                              2,    5,    10,   30,  60,  120};
 
-double seconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 /// A family whose samples are snapshots taken when the page is asked for.
 class Snapshot {
  public:
@@ -92,13 +88,13 @@ void add_engine(const EngineStats& engine, std::vector<MetricFamily>& families) 
   const StepCosts& costs = engine.costs;
   counter("wdmoe_stage_seconds_total",
           "Time of all forward passes by stage; wire_wait is the attention waiting latency.")
-      .add(seconds(costs.attention), {{"stage", "attention"}})
-      .add(seconds(costs.gate), {{"stage", "gate"}})
-      .add(seconds(costs.selection), {{"stage", "selection"}})
-      .add(seconds(costs.serialise), {{"stage", "serialise"}})
-      .add(seconds(costs.wire_wait), {{"stage", "wire_wait"}})
-      .add(seconds(costs.combine), {{"stage", "combine"}})
-      .add(seconds(costs.head), {{"stage", "head"}})
+      .add(in_seconds(costs.attention), {{"stage", "attention"}})
+      .add(in_seconds(costs.gate), {{"stage", "gate"}})
+      .add(in_seconds(costs.selection), {{"stage", "selection"}})
+      .add(in_seconds(costs.serialise), {{"stage", "serialise"}})
+      .add(in_seconds(costs.wire_wait), {{"stage", "wire_wait"}})
+      .add(in_seconds(costs.combine), {{"stage", "combine"}})
+      .add(in_seconds(costs.head), {{"stage", "head"}})
       .to(families);
   counter("wdmoe_round_trips_total",
           "Exchanges with at least one device; a large batch makes two a layer.")
@@ -128,9 +124,9 @@ void add_fleet(const FleetSnapshot& fleet, std::vector<MetricFamily>& families) 
     rows.add(agent.rows, {{"device", name}});
     bytes.add(agent.bytes_sent, {{"device", name}, {"direction", "downlink"}})
         .add(agent.bytes_received, {{"device", name}, {"direction", "uplink"}});
-    time.add(seconds(agent.queue), {{"device", name}, {"stage", "queue"}})
-        .add(seconds(agent.compute), {{"device", name}, {"stage", "compute"}})
-        .add(seconds(agent.round_trip), {{"device", name}, {"stage", "round_trip"}});
+    time.add(in_seconds(agent.queue), {{"device", name}, {"stage", "queue"}})
+        .add(in_seconds(agent.compute), {{"device", name}, {"stage", "compute"}})
+        .add(in_seconds(agent.round_trip), {{"device", name}, {"stage", "round_trip"}});
     dispatches.add(agent.dispatches, {{"device", name}, {"outcome", "answered"}})
         .add(agent.failures, {{"device", name}, {"outcome", "failed"}})
         .add(agent.late, {{"device", name}, {"outcome", "late"}});

@@ -5,10 +5,6 @@
 namespace wdmoe::bsd {
 namespace {
 
-double seconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 nlohmann::ordered_json agent_json(const AgentSnapshot& agent) {
   nlohmann::ordered_json json{{"name", agent.name},
                               {"up", agent.up},
@@ -22,9 +18,9 @@ nlohmann::ordered_json agent_json(const AgentSnapshot& agent) {
                               {"round_trips", agent.dispatches},
                               {"bytes_sent", agent.bytes_sent},
                               {"bytes_received", agent.bytes_received},
-                              {"queue_s", seconds(agent.queue)},
-                              {"compute_s", seconds(agent.compute)},
-                              {"round_trip_s", seconds(agent.round_trip)},
+                              {"queue_s", in_seconds(agent.queue)},
+                              {"compute_s", in_seconds(agent.compute)},
+                              {"round_trip_s", in_seconds(agent.round_trip)},
                               {"failures", agent.failures},
                               {"late", agent.late},
                               {"joins", agent.joins}};

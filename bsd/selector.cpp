@@ -1,10 +1,10 @@
 #include "bsd/selector.h"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 
 #include "common/check.h"
+#include "common/clock.h"
 
 namespace wdmoe::bsd {
 
@@ -59,11 +59,9 @@ void Selector::finished() {
   const Expectation expected = expected_[oldest_];
   oldest_ = (oldest_ + 1) % expected_.size();
   --under_way_;
-  const auto seconds = [](std::chrono::nanoseconds time) {
-    return std::chrono::duration<double>(time).count();
-  };
   const Waiting waiting = experts_.last_wait();
-  Wait wait{expected.layer, expected.seconds, seconds(waiting.response), seconds(waiting.blocked)};
+  Wait wait{expected.layer, expected.seconds, in_seconds(waiting.response),
+            in_seconds(waiting.blocked)};
   if (wait.predicted_s <= 0 || wait.response_s <= 0) wait.predicted_s = wait.response_s = 0;
   for (SelectionWitness* witness : witnesses_) witness->waited(wait);
 }

@@ -31,6 +31,7 @@
 #include "bsd/reports.h"
 #include "bsd/trace/recorder.h"
 #include "common/log.h"
+#include "common/threads.h"
 #include "kernels/expert_backend.h"
 #include "weights/mixtral_names.h"
 #include "wire/keys.h"
@@ -42,16 +43,6 @@ namespace {
 constexpr std::chrono::seconds kDrain{10};           // running answers after a stop
 constexpr std::chrono::milliseconds kFlushLook{10};  // last bytes of those answers …
 constexpr int kFlushLooks = 100;                     // … for at most a second
-
-template <class T>
-T require(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-  return std::move(*result);
-}
-
-std::size_t thread_count(const Config& config) {
-  return config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
-}
 
 std::string served_name(const Config& config) {
   if (!config.served_name.empty()) return config.served_name;
@@ -146,7 +137,7 @@ Station::Parts::Parts(const Config& config_in, int inherited_http)
       model(require(ModelConfig::load(config.model))),
       model_id(require(weights::model_id(checkpoint))),
       tokenizer(require(Tokenizer::load(config.model))),
-      pool(thread_count(config)),
+      pool(thread_count(config.threads)),
       fleet(config.local_experts ? nullptr : open_fleet()),
       backend(config.local_experts ? kernels::make_cpu_backend(pool) : nullptr),
       local_experts(config.local_experts ? load_local_experts() : nullptr),

@@ -8,7 +8,6 @@
 #include <memory>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "bsd/local_model.h"
 #include "cli/command.h"
 #include "cli/http_client.h"
+#include "common/threads.h"
 
 namespace wdmoe::cli {
 namespace {
@@ -68,9 +68,8 @@ std::string prefix_of(const Options& options) {
 
 /// Everything in this process; rows are printed as they come.
 Result<int> run_local(const Options& options) {
-  const std::size_t threads =
-      options.threads != 0 ? options.threads : std::max(std::thread::hardware_concurrency(), 1u);
-  auto model = bsd::LocalModel::load(options.model, threads, options.tokens.size());
+  auto model =
+      bsd::LocalModel::load(options.model, thread_count(options.threads), options.tokens.size());
   if (!model) return tl::unexpected<Error>(model.error());
   const auto sequence = (*model)->cache().open();
   WDMOE_TRY(sequence->reserve(options.tokens.size()));

@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "cli/command.h"
 #include "cli/process.h"
 #include "cli/progress.h"
+#include "common/threads.h"
 #include "sim/report.h"
 #include "sim/scenario.h"
 #include "weights/file.h"
@@ -81,11 +81,10 @@ Result<int> simulate(const Options& options) {
   std::filesystem::create_directories(out, error);
   if (error) return fail(Code::io, options.out + ": cannot be made a folder: " + error.message());
 
-  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
   Result<std::vector<sim::Point>> points = std::vector<sim::Point>();
   {
     ProgressBar bar("simulating " + scenario->name, "runs");
-    points = sim::simulate(*scenario, options.threads > 0 ? options.threads : cores,
+    points = sim::simulate(*scenario, thread_count(options.threads),
                            [&](std::size_t done, std::size_t total) { bar.update(done, total); });
   }
   if (!points) return tl::unexpected<Error>(std::move(points).error());

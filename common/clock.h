@@ -10,6 +10,11 @@ using Nanoseconds = std::chrono::nanoseconds;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
+/// A duration as a plain number of seconds.
+inline double in_seconds(Nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 class Clock {
  public:
   virtual ~Clock() = default;

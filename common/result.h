@@ -2,8 +2,10 @@
 // Result<T>: how functions report what may go wrong while running (a late device, a malformed
 // frame, a bad file).  Broken invariants of ours use WDMOE_CHECK instead (check.h).
 
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <tl/expected.hpp>
@@ -41,6 +43,13 @@ inline tl::unexpected<Error> fail(Code code, std::string text) {
 inline tl::unexpected<Error> fail(std::string_view context, Error error) {
   error.text = std::string(context) + ": " + error.text;
   return tl::unexpected<Error>(std::move(error));
+}
+
+/// At start-up: the value, or whatever is missing ends the program with its one-line reason.
+template <class T>
+T require(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().text);
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
 std::string_view name_of(Code code);

@@ -269,15 +269,12 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
 void Fleet::learn(const Exchange& exchange, Index device) {
   const Pending& pending = exchange.pending[device];
   if (!pending.undisturbed()) return;
-  const auto seconds = [](auto duration) {
-    return std::chrono::duration<double>(duration).count();
-  };
   const wire::Timings& timings = pending.result.timings;
   estimates_.add(
       device,
-      {seconds(pending.received.time_since_epoch()), exchange.parcels.of_device[device].rows.size(),
-       seconds(pending.received - pending.sent), seconds(microseconds(timings.queue_us)),
-       seconds(microseconds(timings.compute_us))});
+      {in_seconds(pending.received.time_since_epoch()),
+       exchange.parcels.of_device[device].rows.size(), in_seconds(pending.received - pending.sent),
+       in_seconds(microseconds(timings.queue_us)), in_seconds(microseconds(timings.compute_us))});
 }
 
 Latencies Fleet::latencies() {
