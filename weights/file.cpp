@@ -17,21 +17,6 @@ namespace {
 
 constexpr std::size_t kStep = std::size_t{8} << 20;  // page cache held at most while staging
 
-/// A file descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 tl::unexpected<Error> system_failure(const std::filesystem::path& path, const std::string& what,
                                      int error = errno) {
   const Code code = error == ENOENT ? Code::not_found : Code::io;
@@ -72,28 +57,34 @@ Result<void> write_all(int fd, const std::filesystem::path& path, Bytes bytes) {
 
 }  // namespace
 
-Result<FileBytes> FileBytes::open(const std::filesystem::path& path, Access access) {
+Result<RegularFile> open_regular(const std::filesystem::path& path) {
   // O_NONBLOCK: a FIFO put in a file's place must not hang us; regular files ignore it.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return system_failure(path, "cannot open");
-  const auto size = regular_size(file.get(), path);
+  OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return system_failure(path, "cannot open");
+  const auto size = regular_size(fd.get(), path);
   if (!size) return tl::unexpected(size.error());
-  if (*size == 0) return FileBytes(nullptr, 0);
+  return RegularFile{std::move(fd), *size};
+}
+
+Result<FileBytes> FileBytes::open(const std::filesystem::path& path, Access access) {
+  const auto file = open_regular(path);
+  if (!file) return tl::unexpected(file.error());
+  const std::size_t size = file->size;
+  if (size == 0) return FileBytes(nullptr, 0);
 
   if (access == Access::mapped) {
-    void* address = ::mmap(nullptr, *size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file->fd.get(), 0);
     if (address == MAP_FAILED) return system_failure(path, "cannot map into memory");
-    return FileBytes(address, *size);
+    return FileBytes(address, size);
   }
-  void* address =
-      ::mmap(nullptr, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED)
-    return system_failure(path, "no memory for its " + std::to_string(*size) + " bytes");
-  FileBytes staged(address, *size);
-  ::madvise(address, *size, MADV_HUGEPAGE);  // fewer TLB misses while weights stream; a wish only
-  if (auto read = stage(file.get(), path, static_cast<std::byte*>(address), *size); !read)
+    return system_failure(path, "no memory for its " + std::to_string(size) + " bytes");
+  FileBytes staged(address, size);
+  ::madvise(address, size, MADV_HUGEPAGE);  // fewer TLB misses while weights stream; a wish only
+  if (auto read = stage(file->fd.get(), path, static_cast<std::byte*>(address), size); !read)
     return tl::unexpected(std::move(read).error());
-  ::mprotect(address, *size, PROT_READ);
+  ::mprotect(address, size, PROT_READ);
   return staged;
 }
 
@@ -111,15 +102,14 @@ FileBytes::~FileBytes() {
 }
 
 Result<std::string> read_text(const std::filesystem::path& path, std::uint64_t most_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return system_failure(path, "cannot open");
-  const auto size = regular_size(file.get(), path);
-  if (!size) return tl::unexpected(size.error());
-  if (*size > most_bytes)
-    return fail(Code::limit, path.string() + ": " + std::to_string(*size) +
+  const auto file = open_regular(path);
+  if (!file) return tl::unexpected(file.error());
+  if (file->size > most_bytes)
+    return fail(Code::limit, path.string() + ": " + std::to_string(file->size) +
                                  " bytes, expected at most " + std::to_string(most_bytes));
-  std::string text(*size, '\0');
-  if (auto read = stage(file.get(), path, reinterpret_cast<std::byte*>(text.data()), text.size());
+  std::string text(file->size, '\0');
+  if (auto read =
+          stage(file->fd.get(), path, reinterpret_cast<std::byte*>(text.data()), text.size());
       !read)
     return tl::unexpected(std::move(read).error());
   return text;
@@ -165,8 +155,8 @@ Result<void> AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)
     return system_failure(path_, "cannot rename its temporary file");
   ::close(std::exchange(fd_, -1));
-  const Descriptor folder(::open(path_.parent_path().empty() ? "." : path_.parent_path().c_str(),
-                                 O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const OwnedFd folder(::open(path_.parent_path().empty() ? "." : path_.parent_path().c_str(),
+                              O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0 || ::fsync(folder.get()) != 0)
     return system_failure(path_.parent_path(), "cannot flush the folder to disk");
   return {};

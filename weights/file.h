@@ -6,10 +6,20 @@
 #include <filesystem>
 #include <string>
 
+#include "common/fd.h"
 #include "common/result.h"
 #include "common/span.h"
 
 namespace wdmoe::weights {
+
+struct RegularFile {
+  OwnedFd fd;
+  std::size_t size;  ///< bytes, when it was opened
+};
+
+/// Opens a file to read.  Errors (not_found, io, bad_input for what is no regular file) name the
+/// path; never waits, also not for a FIFO.
+Result<RegularFile> open_regular(const std::filesystem::path& path);
 
 /// How a file's bytes come into memory.
 enum class Access {

@@ -61,6 +61,21 @@ void write_shard_members(Writer& writer, const ShardManifest& shard) {
   writer.EndArray();
 }
 
+/// A manifest of this kind, with the members that `write_members` adds.
+template <class WriteMembers>
+std::string document_of(const char* kind, WriteMembers write_members) {
+  rapidjson::StringBuffer buffer;
+  Writer writer(buffer);
+  writer.SetIndent(' ', 2);
+  writer.SetFormatOptions(rapidjson::kFormatSingleLineArray);
+  writer.StartObject();
+  field(writer, "format", kind);
+  field(writer, "version", kManifestVersion);
+  write_members(writer);
+  writer.EndObject();
+  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+}
+
 bool is_digest(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -205,38 +220,22 @@ Result<Manifest> read_manifest(const std::filesystem::path& directory, Parse par
 }  // namespace
 
 std::string to_json(const ShardManifest& manifest) {
-  rapidjson::StringBuffer buffer;
-  Writer writer(buffer);
-  writer.SetIndent(' ', 2);
-  writer.SetFormatOptions(rapidjson::kFormatSingleLineArray);
-  writer.StartObject();
-  field(writer, "format", kShardKind);
-  field(writer, "version", kManifestVersion);
-  write_shard_members(writer, manifest);
-  writer.EndObject();
-  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+  return document_of(kShardKind, [&](Writer& writer) { write_shard_members(writer, manifest); });
 }
 
 std::string to_json(const SplitManifest& manifest) {
-  rapidjson::StringBuffer buffer;
-  Writer writer(buffer);
-  writer.SetIndent(' ', 2);
-  writer.SetFormatOptions(rapidjson::kFormatSingleLineArray);
-  writer.StartObject();
-  field(writer, "format", kSplitKind);
-  field(writer, "version", kManifestVersion);
-  field(writer, "model_id", manifest.model_id);
-  write_experts(writer, "on_bs", manifest.on_bs);
-  writer.Key("shards");
-  writer.StartArray();
-  for (const ShardManifest& shard : manifest.shards) {
-    writer.StartObject();
-    write_shard_members(writer, shard);
-    writer.EndObject();
-  }
-  writer.EndArray();
-  writer.EndObject();
-  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+  return document_of(kSplitKind, [&](Writer& writer) {
+    field(writer, "model_id", manifest.model_id);
+    write_experts(writer, "on_bs", manifest.on_bs);
+    writer.Key("shards");
+    writer.StartArray();
+    for (const ShardManifest& shard : manifest.shards) {
+      writer.StartObject();
+      write_shard_members(writer, shard);
+      writer.EndObject();
+    }
+    writer.EndArray();
+  });
 }
 
 Result<ShardManifest> parse_shard_manifest(std::string_view json) {

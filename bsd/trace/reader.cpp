@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/fd.h"
 #include "schemas/trace_generated.h"
+#include "weights/file.h"
 
 namespace wdmoe::bsd::trace {
 namespace {
@@ -168,14 +168,9 @@ Result<void> Reader::Parts::take_choices(std::size_t rows, std::size_t count) {
 }
 
 Result<std::unique_ptr<Reader>> Reader::open(const std::filesystem::path& path) {
-  OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO must not hang us
-  if (!file.valid())
-    return fail(errno == ENOENT ? Code::not_found : Code::io,
-                path.string() + ": cannot open: " + std::generic_category().message(errno));
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode))
-    return fail(Code::bad_input, path.string() + ": expected a regular file");
-  auto parts = std::make_unique<Parts>(std::move(file), path);
+  auto file = weights::open_regular(path);
+  if (!file) return tl::unexpected<Error>(std::move(file).error());
+  auto parts = std::make_unique<Parts>(std::move(file->fd), path);
   WDMOE_TRY(parts->read_header());
   return std::unique_ptr<Reader>(new Reader(std::move(parts)));
 }

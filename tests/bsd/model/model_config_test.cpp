@@ -27,6 +27,25 @@ std::string error_of(const json& config, const std::string& generation = "") {
   return parsed ? "" : parsed.error().text;
 }
 
+struct Case {
+  const char* key;
+  json value;
+};
+
+/// Mixtral with this one key is refused with `code` and one line that names the key.
+void check_refused(const Case& c, Code code) {
+  CAPTURE(c.key);
+  CAPTURE(c.value);
+  json config = mixtral();
+  config[c.key] = c.value;
+  const auto parsed = ModelConfig::parse(config.dump(), "");
+  REQUIRE_FALSE(parsed);
+  CHECK(parsed.error().code == code);
+  CHECK(parsed.error().text.find(c.key) != std::string::npos);
+  CHECK(parsed.error().text.find('\n') == std::string::npos);
+  CHECK(parsed.error().text.size() < 300);
+}
+
 }  // namespace
 
 TEST_CASE("model config: reads what Mixtral-8x7B ships") {
@@ -83,10 +102,6 @@ TEST_CASE("model config: generation_config.json overrides the end tokens") {
 }
 
 TEST_CASE("model config: a key that would change the maths fails the load by name") {
-  struct Case {
-    const char* key;
-    json value;
-  };
   const Case cases[] = {
       {"model_type", "qwen3_moe"},
       {"architectures", {"MixtralForSequenceClassification"}},
@@ -104,17 +119,7 @@ TEST_CASE("model config: a key that would change the maths fails the load by nam
       {"auto_map", {{"AutoModel", "x.Y"}}},
       {"never_heard_of", 1},
   };
-  for (const Case& c : cases) {
-    CAPTURE(c.key);
-    CAPTURE(c.value);
-    json config = mixtral();
-    config[c.key] = c.value;
-    const auto parsed = ModelConfig::parse(config.dump(), "");
-    REQUIRE_FALSE(parsed);
-    CHECK(parsed.error().code == Code::unsupported);
-    CHECK(parsed.error().text.find(c.key) != std::string::npos);
-    CHECK(parsed.error().text.find('\n') == std::string::npos);
-  }
+  for (const Case& c : cases) check_refused(c, Code::unsupported);
 }
 
 TEST_CASE("model config: a feature that is switched off stops nobody") {
@@ -131,10 +136,6 @@ TEST_CASE("model config: a feature that is switched off stops nobody") {
 }
 
 TEST_CASE("model config: impossible values are one-line errors naming the key") {
-  struct Case {
-    const char* key;
-    json value;
-  };
   const Case cases[] = {
       {"num_attention_heads", 0},
       {"num_attention_heads", 31},
@@ -167,18 +168,7 @@ TEST_CASE("model config: impossible values are one-line errors naming the key") 
       {"eos_token_id", {1, -1}},
       {"rope_parameters", 3},
   };
-  for (const Case& c : cases) {
-    CAPTURE(c.key);
-    CAPTURE(c.value);
-    json config = mixtral();
-    config[c.key] = c.value;
-    const auto parsed = ModelConfig::parse(config.dump(), "");
-    REQUIRE_FALSE(parsed);
-    CHECK(parsed.error().code == Code::bad_input);
-    CHECK(parsed.error().text.find(c.key) != std::string::npos);
-    CHECK(parsed.error().text.find('\n') == std::string::npos);
-    CHECK(parsed.error().text.size() < 300);
-  }
+  for (const Case& c : cases) check_refused(c, Code::bad_input);
 }
 
 TEST_CASE("model config: text that is no configuration is refused") {
