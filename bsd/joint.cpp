@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 #include "common/check.h"
 
@@ -18,6 +19,18 @@ bool same_choices(const Selection& a, const Selection& b) {
 
 }  // namespace
 
+std::string_view name_of(Sharing sharing) {
+  return sharing == Sharing::equal ? "equal" : "exact";
+}
+
+Result<Sharing> sharing_from(std::string_view name) {
+  for (const Sharing sharing : {Sharing::equal, Sharing::exact}) {
+    if (name_of(sharing) == name) return sharing;
+  }
+  return fail(Code::not_found,
+              "no allocator '" + std::string(name.substr(0, 64)) + "'; choose equal or exact");
+}
+
 JointOptimiser::JointOptimiser(SelectionPolicy& policy, Sharing sharing, std::size_t max_rounds)
     : policy_(policy),
       sharing_(sharing),
@@ -30,7 +43,7 @@ Result<Outcome> JointOptimiser::decide(const SelectionInput& gates, const Cell& 
                                        Selection& selection) {
   set_up(gates, cell);
   selection.reserve(trial_.capacity());
-  auto start = allocator_.split_equally(problem_);
+  auto start = equal_split_.split_equally(problem_);
   if (!start) return tl::unexpected<Error>(std::move(start).error());
   shares_ = *start;
   SelectionInput input = gates;
@@ -268,14 +281,12 @@ Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
 /// where that is done sooner.
 Result<void> JointOptimiser::prefer_equal_shares() {
   if (!cell_->pipelined || sharing_ == Sharing::equal) return {};
-  const Seconds optimum = waiting();
-  auto equal = allocator_.split_equally(problem_);  // takes the place of the optimum
-  if (!equal) return tl::unexpected<Error>(std::move(equal).error());
+  const radio::Allocation exact = shares_;
+  const Seconds latency = waiting();
+  const auto equal = equal_split_.split_equally(problem_);
+  if (!equal) return tl::unexpected<Error>(equal.error());
   shares_ = *equal;
-  if (waiting() < optimum) return {};
-  auto exact = allocator_.solve(problem_);
-  if (!exact) return tl::unexpected<Error>(std::move(exact).error());
-  shares_ = *exact;
+  if (!(waiting() < latency)) shares_ = exact;
   return {};
 }
 
@@ -283,11 +294,9 @@ Seconds JointOptimiser::waiting() const {
   if (!cell_->pipelined) return shares_.waiting_latency;
   Seconds latest{0};
   for (std::size_t device = 0; device < demands_.size(); ++device) {
-    if (!(demands_[device].tokens > 0)) continue;
     const radio::DeviceShare& share = shares_.devices[device];
-    const radio::RowTimes row = row_times(device, share.bandwidth_dl, share.bandwidth_ul);
-    latest =
-        std::max(latest, radio::pipelined(row, demands_[device].fixed).at(demands_[device].tokens));
+    latest = std::max(latest, radio::pipelined_finish_time(problem_, demands_[device],
+                                                           share.bandwidth_dl, share.bandwidth_ul));
   }
   return latest;
 }

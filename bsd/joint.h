@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "bsd/blend.h"
@@ -15,6 +16,7 @@
 #include "bsd/radio/latency.h"
 #include "bsd/radio/prices.h"
 #include "bsd/row_search.h"
+#include "common/result.h"
 
 namespace wdmoe::bsd {
 
@@ -23,6 +25,9 @@ enum class Sharing : std::uint8_t {
   equal,  ///< every device the same, used or not: the paper's vanilla
   exact,  ///< the optimum for the loads selected (radio::Allocator)
 };
+
+std::string_view name_of(Sharing sharing);
+Result<Sharing> sharing_from(std::string_view name);  ///< else not_found listing both
 
 /// The cell as one layer finds it.
 struct Cell {
@@ -111,7 +116,8 @@ class JointOptimiser {
   std::size_t experts_ = 0;
   SelectionMetrics metrics_;
   radio::Allocator allocator_;
-  radio::Allocation shares_;  // of the selection last tried
+  radio::Allocator equal_split_;  // its results beside those of the first
+  radio::Allocation shares_;      // of the selection last tried
   RowSearch search_;
   std::vector<radio::DeviceDemand> demands_;  // of the loads last allocated for
   radio::AllocationProblem problem_;

@@ -51,24 +51,17 @@ Result<std::unique_ptr<eval::Subject>> open_subject(const Options& options) {
 Result<eval::Material> load_material(const Options& options, eval::Subject& subject) {
   if (options.data.empty() && options.local.model.empty())
     return fail(Code::bad_input, "with --bsd, --data must name the folder with evaluation sets");
-  const std::filesystem::path folder = options.data.empty()
-                                           ? std::filesystem::path(options.local.model) / "eval"
-                                           : std::filesystem::path(options.data);
-  const eval::Tokenize tokenize = [&subject](std::string_view text, bool add_special) {
-    return subject.tokenize(text, add_special);
-  };
+  const std::filesystem::path folder = eval::data_folder(options.data, options.local.model);
   eval::Material material;
   if (options.with_sets) {
     const auto sets = eval::load_task_sets(folder, options.sets, options.limit);
     if (!sets) return tl::unexpected<Error>(sets.error());
-    auto tokenized = eval::tokenize_sets(*sets, tokenize, subject.max_context());
+    auto tokenized = eval::tokenize_sets(*sets, eval::tokenizer_of(subject), subject.max_context());
     if (!tokenized) return tl::unexpected<Error>(std::move(tokenized).error());
     material.sets = *std::move(tokenized);
   }
   if (options.with_heldout) {
-    const auto text = eval::load_heldout(folder);
-    if (!text) return tl::unexpected<Error>(text.error());
-    auto windows = eval::tokenize_windows(*text, tokenize, subject.max_context(), options.limit);
+    auto windows = eval::load_windows(folder, subject, options.limit);
     if (!windows) return tl::unexpected<Error>(std::move(windows).error());
     material.windows = *std::move(windows);
   }

@@ -50,17 +50,8 @@ std::string curves_text(const bsd::LayerBudgets& budgets) {
 }
 
 Result<eval::Halves> load_halves(const Options& options, eval::LocalSubject& subject) {
-  const std::filesystem::path folder = options.data.empty()
-                                           ? std::filesystem::path(options.local.model) / "eval"
-                                           : std::filesystem::path(options.data);
-  const auto text = eval::load_heldout(folder);
-  if (!text) return tl::unexpected<Error>(text.error());
-  const auto windows = eval::tokenize_windows(
-      *text,
-      [&subject](std::string_view part, bool add_special) {
-        return subject.tokenize(part, add_special);
-      },
-      subject.max_context(), options.limit);
+  const auto windows = eval::load_windows(eval::data_folder(options.data, options.local.model),
+                                          subject, options.limit);
   if (!windows) return tl::unexpected<Error>(windows.error());
   if (windows->size() < 2)
     return fail(Code::bad_input,

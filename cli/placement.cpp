@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "bsd/radio/latency.h"
+#include "bsd/radio/allocate.h"
 #include "bsd/trace/reader.h"
 #include "bsd/trace/statistics.h"
 #include "cli/progress.h"
@@ -76,12 +76,9 @@ class Forecaster {
 
   double latency(std::size_t k, const radio::DeviceShare& share) const {
     const radio::DeviceDemand& device = loaded_[k];
-    if (!pipelined_ || !(device.tokens > 0)) return share.latency.count();
-    const radio::Rates rates =
-        radio::rates_of(problem_, device, share.bandwidth_dl, share.bandwidth_ul);
-    const radio::RowTimes row =
-        radio::row_times(problem_.bits_per_token, rates.down, rates.up, device.compute_per_token);
-    return radio::pipelined(row, device.fixed).at(device.tokens).count();
+    if (!pipelined_) return share.latency.count();
+    return radio::pipelined_finish_time(problem_, device, share.bandwidth_dl, share.bandwidth_ul)
+        .count();
   }
 
   static constexpr double kLeastRows = 1e-9;  // fewer are none: an expert that nobody asks for
@@ -127,17 +124,11 @@ Result<std::vector<double>> popularity_of(const std::string& trace, std::size_t 
                 fmt::format("{}: of a model with {} layers of {} experts, this one has {} of {}: "
                             "record a trace of this model",
                             trace, header.layers, header.experts, layers, experts));
-  bsd::trace::Statistics statistics(header);
-  bsd::trace::Record record;
-  while (true) {
-    const auto more = (*reader)->next(record);
-    if (!more) return fail(trace, more.error());
-    if (!*more) break;
-    statistics.add(record);
-  }
+  const auto statistics = bsd::trace::read_statistics(**reader);
+  if (!statistics) return fail(trace, statistics.error());
   std::vector<double> popularity = uniform_popularity(layers, experts, top_k);
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const bsd::trace::LayerStatistics& of = statistics.layers()[layer];
+    const bsd::trace::LayerStatistics& of = statistics->layers()[layer];
     if (of.tally.rows == 0) continue;
     for (std::size_t expert = 0; expert < experts; ++expert)
       popularity[layer * experts + expert] =

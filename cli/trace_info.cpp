@@ -104,19 +104,13 @@ std::string trace_table(const Header& header, const Statistics& statistics, bool
 Result<int> run(const Options& options) {
   auto reader = bsd::trace::Reader::open(options.file);
   if (!reader) return tl::unexpected<Error>(reader.error());
-  Statistics statistics((*reader)->header());
-  bsd::trace::Record record;
-  while (true) {
-    const auto more = (*reader)->next(record);
-    if (!more) return tl::unexpected<Error>(more.error());
-    if (!*more) break;
-    statistics.add(record);
-  }
+  const auto statistics = bsd::trace::read_statistics(**reader);
+  if (!statistics) return tl::unexpected<Error>(statistics.error());
   const bool truncated = (*reader)->truncated();
   const std::string text =
       options.output == "json"
-          ? trace_json((*reader)->header(), statistics, truncated).dump(2) + "\n"
-          : trace_table((*reader)->header(), statistics, truncated);
+          ? trace_json((*reader)->header(), *statistics, truncated).dump(2) + "\n"
+          : trace_table((*reader)->header(), *statistics, truncated);
   std::fputs(text.c_str(), stdout);
   return 0;
 }

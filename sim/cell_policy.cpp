@@ -4,8 +4,20 @@
 
 namespace wdmoe::sim {
 
+namespace {
+
+Seconds per_exchange(Seconds sum, std::size_t exchanges) {
+  return sum / static_cast<double>(std::max<std::size_t>(exchanges, 1));
+}
+
+}  // namespace
+
 Seconds Account::mean_waiting() const {
-  return waiting / static_cast<double>(std::max<std::size_t>(exchanges, 1));
+  return per_exchange(waiting, exchanges);
+}
+
+Seconds Account::mean_predicted() const {
+  return per_exchange(predicted, exchanges);
 }
 
 double Account::mean_kept_gate_mass() const {

@@ -26,6 +26,7 @@ struct Account {
   std::size_t rounds = 0;         ///< of the optimiser
 
   Seconds mean_waiting() const;        ///< per exchange
+  Seconds mean_predicted() const;      ///< per exchange
   double mean_kept_gate_mass() const;  ///< 1 without rows
 };
 

@@ -67,10 +67,8 @@ std::vector<Summary> summarise(Span<const Point> points) {
     const auto run = [&](std::size_t seed) -> const Account& { return point.runs[seed]; };
     summary.waiting_s =
         over_seeds(point, [&](std::size_t seed) { return run(seed).mean_waiting().count(); });
-    summary.predicted_s = over_seeds(point, [&](std::size_t seed) {
-      return run(seed).predicted.count() /
-             static_cast<double>(std::max<std::size_t>(run(seed).exchanges, 1));
-    });
+    summary.predicted_s =
+        over_seeds(point, [&](std::size_t seed) { return run(seed).mean_predicted().count(); });
     summary.cut = over_seeds(point, [&](std::size_t seed) {
       return 1 - run(seed).mean_waiting() / vanilla->runs[seed].mean_waiting();
     });
@@ -100,9 +98,7 @@ std::string csv_of(const Scenario& scenario, Span<const Point> points) {
           point.sweep_value ? fmt::format("{}", *point.sweep_value) : "", variant.policy,
           variant.knob, variant.knob.empty() ? "" : fmt::format("{}", variant.value),
           name_of(variant.sharing), seed + 1, account.exchanges, account.rows,
-          account.mean_waiting().count(),
-          account.predicted.count() /
-              static_cast<double>(std::max<std::size_t>(account.exchanges, 1)),
+          account.mean_waiting().count(), account.mean_predicted().count(),
           account.mean_kept_gate_mass(), account.drops, account.substitutions, account.rounds);
     }
   }

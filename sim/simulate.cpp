@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "bsd/moe/catalogue.h"
+#include "common/check.h"
 #include "sim/gate.h"
 
 namespace wdmoe::sim {
@@ -66,7 +67,7 @@ struct Knob {
 };
 
 Knob knob_of(const std::string& policy, const RunSpec& run) {
-  if (policy == "budget" || policy == "minmax") return {"quality", run.quality};
+  if (bsd::reads_quality(policy)) return {"quality", run.quality};
   if (policy == "beta") return {"beta", run.beta};
   if (policy == "wlr") return {"theta", run.theta};
   return {};
@@ -74,19 +75,16 @@ Knob knob_of(const std::string& policy, const RunSpec& run) {
 
 }  // namespace
 
-std::string_view name_of(bsd::Sharing sharing) {
-  return sharing == bsd::Sharing::equal ? "equal" : "exact";
-}
-
 std::vector<Variant> variants_of(const Scenario& scenario) {
   std::vector<Variant> variants{{"topk", "", -1, bsd::Sharing::equal}};
   for (const std::string& policy : scenario.run.policies) {
     const Knob knob = knob_of(policy, scenario.run);
     for (const std::string& allocator : scenario.run.allocators) {
-      const auto sharing = allocator == "equal" ? bsd::Sharing::equal : bsd::Sharing::exact;
+      const auto sharing = bsd::sharing_from(allocator);
+      WDMOE_CHECK(sharing);  // the scenario's own check
       for (const double value : knob.values)
-        variants.push_back({policy, knob.name, value, sharing});
-      const Variant plain{policy, "", -1, sharing};
+        variants.push_back({policy, knob.name, value, *sharing});
+      const Variant plain{policy, "", -1, *sharing};
       if (knob.values.empty() && !plain.is_vanilla()) variants.push_back(plain);
     }
   }

@@ -25,7 +25,6 @@ struct Variant {
   /// The gate's own choice and an equal split: what the others are compared with.
   bool is_vanilla() const { return policy == "topk" && sharing == bsd::Sharing::equal; }
 };
-std::string_view name_of(bsd::Sharing sharing);  ///< "equal", "exact"
 
 /// One variant at one value of the sweep.
 struct Point {

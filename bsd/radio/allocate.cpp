@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "bsd/radio/latency.h"
 #include "bsd/radio/link.h"
 
 namespace wdmoe::radio {
@@ -140,6 +141,14 @@ Seconds finish_time(const AllocationProblem& problem, const DeviceDemand& device
   const Seconds token = problem.bits_per_token / rates.down + problem.bits_per_token / rates.up +
                         device.compute_per_token;
   return device.fixed + device.tokens * token;
+}
+
+Seconds pipelined_finish_time(const AllocationProblem& problem, const DeviceDemand& device,
+                              Hertz bandwidth_dl, Hertz bandwidth_ul) {
+  const Rates rates = rates_of(problem, device, bandwidth_dl, bandwidth_ul);
+  const RowTimes row =
+      row_times(problem.bits_per_token, rates.down, rates.up, device.compute_per_token);
+  return pipelined(row, device.fixed).at(device.tokens);
 }
 
 void Allocator::normalise(const AllocationProblem& problem) {

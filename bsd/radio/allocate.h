@@ -90,6 +90,10 @@ Result<void> validate(const AllocationProblem& problem);
 Seconds finish_time(const AllocationProblem& problem, const DeviceDemand& device,
                     Hertz bandwidth_dl, Hertz bandwidth_ul);
 
+/// The same where a device's rows overlap (pipelined() of latency.h).
+Seconds pipelined_finish_time(const AllocationProblem& problem, const DeviceDemand& device,
+                              Hertz bandwidth_dl, Hertz bandwidth_ul);
+
 /// Transmission rates that shares give (bits per second, averaged over turns for airtime).
 struct Rates {
   BitsPerSecond down, up;

@@ -104,4 +104,15 @@ void Statistics::follow(LayerStatistics& layer, std::size_t index, const Run& ru
   for (const Choice& choice : choices) last.experts.push_back(choice.expert);
 }
 
+Result<Statistics> read_statistics(Reader& reader) {
+  Statistics statistics(reader.header());
+  Record record;
+  for (;;) {
+    const auto more = reader.next(record);
+    if (!more) return tl::unexpected<Error>(more.error());
+    if (!*more) return statistics;
+    statistics.add(record);
+  }
+}
+
 }  // namespace wdmoe::bsd::trace

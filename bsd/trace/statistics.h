@@ -1,12 +1,14 @@
 #pragma once
 // What a trace says about its model: popularity, co-activation, entropy and temporal locality of
-// the experts, layer by layer.  Pure; placement and the simulator build on it.
+// the experts, layer by layer.  Pure, but for the reader; `wdmoe plan` builds on it.
 
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
 
+#include "bsd/trace/reader.h"
 #include "bsd/trace/record.h"
+#include "common/result.h"
 
 namespace wdmoe::bsd::trace {
 
@@ -59,5 +61,8 @@ class Statistics {
   std::uint64_t steps_ = 0, sequences_seen_ = 0, last_step_ = 0;
   std::vector<float> scratch_;
 };
+
+/// Of all records that are left in `reader`.  Errors are the reader's.
+Result<Statistics> read_statistics(Reader& reader);
 
 }  // namespace wdmoe::bsd::trace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bsd/joint.h"
 #include "bsd/moe/catalogue.h"
 
 namespace wdmoe::cli::eval {
@@ -16,9 +17,8 @@ Result<void> check(Span<const std::string> policies, Span<const std::string> all
   for (const std::string& policy : policies)
     if (auto made = bsd::make_policy(policy); !made) return tl::unexpected<Error>(made.error());
   for (const std::string& allocator : allocators)
-    if (allocator != "equal" && allocator != "exact")
-      return fail(Code::not_found,
-                  "no allocator '" + allocator.substr(0, 64) + "'; choose equal or exact");
+    if (auto known = bsd::sharing_from(allocator); !known)
+      return tl::unexpected<Error>(known.error());
   for (const double quality : qualities)
     if (!(quality >= 0 && quality <= 1))
       return fail(Code::bad_input, "--quality " + std::to_string(quality) +

@@ -1,21 +1,19 @@
 #include "cli/eval/local_subject.h"
 
-#include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "bsd/moe/catalogue.h"
 #include "cli/eval/metered_policy.h"
 #include "common/check.h"
+#include "common/threads.h"
 #include "sim/cell_policy.h"
 #include "weights/mixtral_names.h"
 
 namespace wdmoe::cli::eval {
 
 Result<std::unique_ptr<LocalSubject>> LocalSubject::open(const LocalOptions& options) {
-  const std::size_t threads =
-      options.threads != 0 ? options.threads : std::max(std::thread::hardware_concurrency(), 1u);
-  auto model = bsd::LocalModel::load(options.model, threads, kEvalCacheTokens);
+  auto model =
+      bsd::LocalModel::load(options.model, thread_count(options.threads), kEvalCacheTokens);
   if (!model) return tl::unexpected<Error>(model.error());
   auto tokenizer = bsd::Tokenizer::load((*model)->checkpoint().directory());
   if (!tokenizer) return tl::unexpected<Error>(tokenizer.error());
@@ -56,9 +54,11 @@ Result<Outcome> LocalSubject::run(const Case& how, const Material& material,
   if (!policy) return tl::unexpected<Error>(policy.error());
   WDMOE_CHECK(how.allocator.empty() != scenario_.has_value());
   std::optional<sim::CellPolicy> cell;
-  if (scenario_)
-    cell.emplace(**policy, how.allocator == "exact" ? bsd::Sharing::exact : bsd::Sharing::equal,
-                 *scenario_, seed_);
+  if (scenario_) {
+    const auto sharing = bsd::sharing_from(how.allocator);
+    if (!sharing) return tl::unexpected<Error>(sharing.error());
+    cell.emplace(**policy, *sharing, *scenario_, seed_);
+  }
   MeteredPolicy meter(cell ? static_cast<bsd::SelectionPolicy&>(*cell) : **policy,
                       how.layer_quality, how.row_quality);
   model_->decoder().set_policy(meter);

@@ -1,8 +1,13 @@
 #include "cli/eval/metered_policy.h"
 
-#include "bsd/moe/draft.h"
-
 namespace wdmoe::cli::eval {
+namespace {
+
+double mean_kept(const bsd::SelectionTally& tally) {
+  return tally.rows == 0 ? 1 : tally.kept / static_cast<double>(tally.rows);
+}
+
+}  // namespace
 
 void MeteredPolicy::select(const bsd::SelectionInput& input, bsd::Selection& selection) {
   bsd::SelectionInput own = input;
@@ -12,26 +17,21 @@ void MeteredPolicy::select(const bsd::SelectionInput& input, bsd::Selection& sel
     own.row_quality = floors_;
   }
   policy_.select(own, selection);
-  if (kept_.size() <= input.layer) kept_.resize(input.layer + 1);
-  const auto rows = static_cast<double>(input.probabilities.rows);
-  kept_[input.layer].mass += bsd::kept_gate_mass(own, selection) * rows;
-  kept_[input.layer].rows += rows;
+  if (layers_.size() <= input.layer) layers_.resize(input.layer + 1);
+  tallies_.begin(input.probabilities.rows);
+  layers_[input.layer] += tallies_.add(0, own, selection);
   for (bsd::Choice& choice : selection)
     if (choice.device != bsd::kNobody) choice.device = 0;
 }
 
 double MeteredPolicy::kept_gate_mass() const {
-  double mass = 0, rows = 0;
-  for (const Kept& layer : kept_) {
-    mass += layer.mass;
-    rows += layer.rows;
-  }
-  return rows > 0 ? mass / rows : 1;
+  bsd::SelectionTally all;
+  for (const bsd::SelectionTally& layer : layers_) all += layer;
+  return mean_kept(all);
 }
 
 double MeteredPolicy::kept_gate_mass(std::size_t layer) const {
-  if (layer >= kept_.size() || kept_[layer].rows == 0) return 1;
-  return kept_[layer].mass / kept_[layer].rows;
+  return layer < layers_.size() ? mean_kept(layers_[layer]) : 1;
 }
 
 }  // namespace wdmoe::cli::eval

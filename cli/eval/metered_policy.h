@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bsd/moe/selection.h"
+#include "bsd/moe/tally.h"
 
 namespace wdmoe::cli::eval {
 
@@ -27,14 +28,12 @@ class MeteredPolicy final : public bsd::SelectionPolicy {
   double kept_gate_mass(std::size_t layer) const;  ///< mean over the layer's rows
 
  private:
-  struct Kept {
-    double mass = 0, rows = 0;
-  };
   bsd::SelectionPolicy& policy_;
   std::vector<double> layer_quality_;
   std::optional<double> row_quality_;
-  std::vector<float> floors_;  ///< [rows] row_quality_
-  std::vector<Kept> kept_;     ///< [layers] seen so far
+  std::vector<float> floors_;                ///< [rows] row_quality_
+  bsd::RowTallies tallies_;                  ///< of the selection last made
+  std::vector<bsd::SelectionTally> layers_;  ///< [layers] seen so far
 };
 
 }  // namespace wdmoe::cli::eval

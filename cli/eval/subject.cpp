@@ -41,6 +41,23 @@ class RemoteSubject final : public Subject {
 
 }  // namespace
 
+std::filesystem::path data_folder(const std::string& data, const std::string& model) {
+  return data.empty() ? std::filesystem::path(model) / "eval" : std::filesystem::path(data);
+}
+
+Tokenize tokenizer_of(Subject& subject) {
+  return [&subject](std::string_view text, bool add_special) {
+    return subject.tokenize(text, add_special);
+  };
+}
+
+Result<std::vector<Question>> load_windows(const std::filesystem::path& folder, Subject& subject,
+                                           std::size_t limit) {
+  const auto text = load_heldout(folder);
+  if (!text) return tl::unexpected<Error>(text.error());
+  return tokenize_windows(*text, tokenizer_of(subject), subject.max_context(), limit);
+}
+
 Result<std::unique_ptr<Subject>> open_remote(HttpClient client) {
   auto scorer = RemoteScorer::connect(std::move(client));
   if (!scorer) return tl::unexpected<Error>(scorer.error());

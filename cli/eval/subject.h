@@ -1,6 +1,7 @@
 #pragma once
 // What is evaluated: a model in this process, or a running system.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,14 @@ class Subject {
   virtual Result<Outcome> run(const Case& how, const Material& material,
                               const OnProgress& progress) = 0;
 };
+
+/// Where the questions are: `data`, or, where that is empty, eval/ in the model's folder.
+std::filesystem::path data_folder(const std::string& data, const std::string& model);
+/// How `subject`, which outlives it, makes tokens.
+Tokenize tokenizer_of(Subject& subject);
+/// The held-out text of `folder` in windows, see tokenize_windows().
+Result<std::vector<Question>> load_windows(const std::filesystem::path& folder, Subject& subject,
+                                           std::size_t limit);
 
 /// A running base station, whose own cell is the real one: no allocator, no made-up latencies.
 Result<std::unique_ptr<Subject>> open_remote(HttpClient client);

@@ -8,17 +8,13 @@
 #include "bsd/moe/catalogue.h"
 #include "bsd/moe/draft.h"
 #include "sim/gate.h"
+#include "tests/sim/scenarios.h"
 
 using namespace wdmoe;
 using sim::CellPolicy;
+using test::scenario_of;
 
 namespace {
-
-sim::Scenario scenario_of(const std::string& toml) {
-  auto scenario = sim::parse_scenario(toml, "test.toml");
-  REQUIRE_MESSAGE(scenario.has_value(), scenario.error().text);
-  return *scenario;
-}
 
 const std::string kSmall =
     "[devices]\ncount = 8\n[model]\nlayers = 4\n[workload]\nrows = 16\nbatches = 3\n";

@@ -8,17 +8,13 @@
 #include <doctest/doctest.h>
 
 #include "bsd/radio/link.h"
+#include "tests/sim/scenarios.h"
 
 using namespace wdmoe;
 using sim::Cell;
+using test::scenario_of;
 
 namespace {
-
-sim::Scenario scenario_of(const std::string& toml) {
-  auto scenario = sim::parse_scenario(toml, "test.toml");
-  REQUIRE_MESSAGE(scenario.has_value(), scenario.error().text);
-  return *scenario;
-}
 
 /// Fading powers |h|² of the downlink, `count` of them, `step` apart, of one device at 100 m.
 std::vector<double> powers(const std::string& channel, Seconds step, std::size_t count) {

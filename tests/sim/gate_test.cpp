@@ -8,16 +8,12 @@
 #include <doctest/doctest.h>
 
 #include "bsd/trace/writer.h"
+#include "tests/sim/scenarios.h"
 
 using namespace wdmoe;
+using test::scenario_of;
 
 namespace {
-
-sim::Scenario scenario_of(const std::string& toml) {
-  auto scenario = sim::parse_scenario(toml, "test.toml");
-  REQUIRE_MESSAGE(scenario.has_value(), scenario.error().text);
-  return *scenario;
-}
 
 const std::string kHead = "[devices]\ncount = 4\n[model]\nlayers = 2\nexperts = 4\n[workload]\n";
 

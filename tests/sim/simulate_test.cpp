@@ -9,17 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "sim/report.h"
+#include "tests/sim/scenarios.h"
 
 using namespace wdmoe;
 using nlohmann::json;
+using test::scenario_of;
 
 namespace {
-
-sim::Scenario scenario_of(const std::string& toml) {
-  auto scenario = sim::parse_scenario(toml, "test.toml");
-  REQUIRE_MESSAGE(scenario.has_value(), scenario.error().text);
-  return *scenario;
-}
 
 const std::string kTiny =
     "name = \"tiny\"\n[devices]\ncount = 4\n[model]\nlayers = 2\nexperts = 4\n"
