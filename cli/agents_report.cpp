@@ -8,13 +8,11 @@
 namespace wdmoe::cli {
 
 Result<std::vector<AgentWork>> fetch_agents(const HttpClient& client) {
-  auto response = client.get("/wdmoe/v1/agents");
-  if (!response) return tl::unexpected<Error>(response.error());
-  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
-  const auto body = nlohmann::json::parse(response->body, nullptr, false);
+  const auto body = json_of(client.get("/wdmoe/v1/agents"));
+  if (!body) return tl::unexpected<Error>(body.error());
   std::vector<AgentWork> agents;
   try {
-    for (const auto& agent : body.at("agents"))
+    for (const auto& agent : body->at("agents"))
       agents.push_back({agent.at("name").get<std::string>(),
                         agent.at("experts").get<std::uint64_t>(),
                         agent.at("rows").get<std::uint64_t>(), agent.at("compute_s").get<double>(),

@@ -215,6 +215,19 @@ Result<HttpResponse> HttpClient::post_events(const std::string& path, const std:
   return HttpResponse{status, ""};
 }
 
+Result<nlohmann::json> json_of(const Result<HttpResponse>& response) {
+  if (!response) return tl::unexpected<Error>(response.error());
+  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
+  auto body = nlohmann::json::parse(response->body, nullptr, /*allow_exceptions=*/false);
+  if (!body.is_object())
+    return fail(Code::bad_input, "the answer is not JSON; is this a base station's address?");
+  return body;
+}
+
+std::string json_text(const nlohmann::json& body) {
+  return body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 Error error_from(const HttpResponse& response) {
   const auto body = nlohmann::json::parse(response.body, nullptr, false);
   std::string text = "the server answered " + std::to_string(response.status);

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "common/result.h"
 
 namespace wdmoe::cli {
@@ -46,6 +48,11 @@ class HttpClient {
   std::string host_, port_;
   std::chrono::seconds patience_{300};
 };
+
+/// The body of a 200, a JSON object.  Errors: those of the request, error_from(), bad_input.
+Result<nlohmann::json> json_of(const Result<HttpResponse>& response);
+/// A request's body.  Bad UTF-8, which JSON cannot carry, is replaced.
+std::string json_text(const nlohmann::json& body);
 
 /// The message of an OpenAI-style error body, or the start of the body itself.
 Error error_from(const HttpResponse& response);

@@ -48,18 +48,16 @@ Result<HttpResponse> ask(const Options& options, const HttpClient& client) {
   json body{{"policy", options.name}};
   if (options.quality) body["quality"] = *options.quality;
   if (options.beta) body["beta"] = *options.beta;
-  return client.put(kPath, body.dump(-1, ' ', false, json::error_handler_t::replace));
+  return client.put(kPath, json_text(body));
 }
 
 Result<int> run(const Options& options) {
   auto client = HttpClient::to_flag_or_environment(options.bsd);
   if (!client) return tl::unexpected<Error>(client.error());
-  const auto response = ask(options, *client);
-  if (!response) return tl::unexpected<Error>(response.error());
-  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
+  const auto state = json_of(ask(options, *client));
+  if (!state) return tl::unexpected<Error>(state.error());
   try {
-    const json state = json::parse(response->body);
-    const std::string text = options.output == "json" ? state.dump(2) + "\n" : table_of(state);
+    const std::string text = options.output == "json" ? state->dump(2) + "\n" : table_of(*state);
     std::fputs(text.c_str(), stdout);
   } catch (const json::exception& error) {
     return fail(Code::bad_input,

@@ -39,14 +39,6 @@ struct Options {
   unsigned max_tokens = 128;
 };
 
-Result<json> parsed(Result<HttpResponse> response) {
-  if (!response) return tl::unexpected<Error>(response.error());
-  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
-  json body = json::parse(response->body, nullptr, false);
-  if (body.is_object()) return body;
-  return fail(Code::bad_input, "the server's answer is not JSON");
-}
-
 /// Ends what it is told of, before SIGINT or SIGTERM end the program.  Made before other threads
 /// are, which must not take the signals.
 class EndOnSignal {
@@ -68,8 +60,7 @@ class EndOnSignal {
   /// Starts a recording; a signal in between waits for the answer.
   Result<json> start(const HttpClient& client, const json& wish) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    auto started =
-        parsed(client.put(kPath, wish.dump(-1, ' ', false, json::error_handler_t::replace)));
+    auto started = json_of(client.put(kPath, json_text(wish)));
     if (started) recording_ = &client;
     return started;
   }
@@ -112,8 +103,8 @@ class Recording {
   /// What the server says of it.
   Result<json> finish() {
     finished_ = true;
-    auto state = parsed(client_.remove(kPath));
-    return state ? std::move(state) : parsed(client_.get(kPath));  // it had ended by itself
+    auto state = json_of(client_.remove(kPath));
+    return state ? std::move(state) : json_of(client_.get(kPath));  // it had ended by itself
   }
 
  private:
@@ -141,8 +132,7 @@ Result<void> read_file(const Options& options, const HttpClient& client) {
   const auto text = weights::read_text(options.file, kMostText);
   if (!text) return tl::unexpected<Error>(text.error());
   const json asked{{"prompt", *text}, {"add_special_tokens", false}};
-  const auto body =
-      parsed(client.post("/tokenize", asked.dump(-1, ' ', false, json::error_handler_t::replace)));
+  const auto body = json_of(client.post("/tokenize", json_text(asked)));
   if (!body) return tl::unexpected<Error>(body.error());
   const auto tokens = body->at("tokens").get<std::vector<unsigned>>();
   const std::size_t window = std::min(kWindow, body->at("max_model_len").get<std::size_t>());
@@ -153,7 +143,7 @@ Result<void> read_file(const Options& options, const HttpClient& client) {
     const json request{
         {"prompt", std::vector<unsigned>(begin, begin + static_cast<std::ptrdiff_t>(count))},
         {"max_tokens", 0}};
-    const auto done = parsed(client.post("/v1/completions", request.dump()));
+    const auto done = json_of(client.post("/v1/completions", request.dump()));
     if (!done) return tl::unexpected<Error>(done.error());
   }
   return {};
@@ -162,8 +152,7 @@ Result<void> read_file(const Options& options, const HttpClient& client) {
 Result<void> read_prompt(const Options& options, const HttpClient& client) {
   const json request{
       {"prompt", options.prompt}, {"max_tokens", options.max_tokens}, {"temperature", 0}};
-  const auto done = parsed(
-      client.post("/v1/completions", request.dump(-1, ' ', false, json::error_handler_t::replace)));
+  const auto done = json_of(client.post("/v1/completions", json_text(request)));
   if (!done) return tl::unexpected<Error>(done.error());
   return {};
 }
@@ -173,7 +162,7 @@ Result<void> wait_for_end(const Options& options, const HttpClient& client) {
   const auto end = options.seconds ? steady_clock::now() + std::chrono::seconds(*options.seconds)
                                    : steady_clock::time_point::max();
   while (steady_clock::now() < end) {
-    const auto state = parsed(client.get(kPath));
+    const auto state = json_of(client.get(kPath));
     if (!state) return tl::unexpected<Error>(state.error());
     if (!state->value("recording", false)) return {};
     std::this_thread::sleep_for(kLook);

@@ -13,15 +13,6 @@ using nlohmann::json;
 // A request's prompts are worked on together; more would only wait in the engine's queue.
 constexpr std::size_t kPromptsPerRequest = 32;
 
-Result<json> body_of(const Result<HttpResponse>& response) {
-  if (!response) return tl::unexpected<Error>(response.error());
-  if (response->status != 200) return tl::unexpected<Error>(error_from(*response));
-  json body = json::parse(response->body, nullptr, /*allow_exceptions=*/false);
-  if (!body.is_object())
-    return fail(Code::bad_input, "the answer is not JSON; is this a base station's address?");
-  return body;
-}
-
 Error not_ours(const char* path, const json::exception& error) {
   return {Code::bad_input,
           fmt::format("{}: not a wdmoe base station's answer: {}", path, error.what())};
@@ -30,7 +21,7 @@ Error not_ours(const char* path, const json::exception& error) {
 }  // namespace
 
 Result<std::unique_ptr<RemoteScorer>> RemoteScorer::connect(HttpClient client) {
-  const Result<json> models = body_of(client.get("/v1/models"));
+  const Result<json> models = json_of(client.get("/v1/models"));
   if (!models) return tl::unexpected<Error>(models.error());
   try {
     const auto context = models->at("data").at(0).at("wdmoe").at("max_context").get<std::size_t>();
@@ -48,10 +39,7 @@ void RemoteScorer::use_policy(std::string policy, std::optional<double> quality)
 Result<std::vector<bsd::Token>> RemoteScorer::tokenize(std::string_view text,
                                                        bool add_special) const {
   const json body{{"prompt", text}, {"add_special_tokens", add_special}};
-  const auto replaced =
-      json::error_handler_t::replace;  // the server refuses bad UTF-8, dump aborts
-  const Result<json> answer =
-      body_of(client_.post("/tokenize", body.dump(-1, ' ', false, replaced)));
+  const Result<json> answer = json_of(client_.post("/tokenize", json_text(body)));
   if (!answer) return tl::unexpected<Error>(answer.error());
   try {
     return answer->at("tokens").get<std::vector<bsd::Token>>();
@@ -87,7 +75,7 @@ Result<void> RemoteScorer::ask(Span<const Prompt> prompts) const {
   for (const Prompt& prompt : prompts) body["prompt"].push_back(prompt.tokens);
   if (!policy_.empty()) body["wdmoe"]["policy"] = policy_;
   if (quality_) body["wdmoe"]["quality"] = *quality_;
-  const Result<json> answer = body_of(client_.post("/v1/completions", body.dump()));
+  const Result<json> answer = json_of(client_.post("/v1/completions", body.dump()));
   if (!answer) return tl::unexpected<Error>(answer.error());
   try {
     const json& choices = answer->at("choices");
