@@ -1,29 +1,25 @@
 #include "bsd/control.h"
 
 #include <charconv>
-#include <cstdint>
-#include <cstring>
+#include <cstddef>
 
 #include "common/log.h"
+#include "weights/sha256.h"
 
 namespace wdmoe::bsd {
 namespace {
 
-template <class T>
-std::string format(T value, auto... how) {
+/// The shortest text that reads back as `value`.
+std::string format(double value) {
   char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value, how...).ptr};
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 
-/// FNV-1a of the numbers' bits, 32 bits in hexadecimal: tells budgets apart, proves nothing.
-std::string short_hash(Span<const double> numbers) {
-  std::uint32_t hash = 2166136261u;
-  for (const double number : numbers) {
-    unsigned char bytes[sizeof number];
-    std::memcpy(bytes, &number, sizeof bytes);
-    for (const unsigned char byte : bytes) hash = (hash ^ byte) * 16777619u;
-  }
-  return format(hash, 16);
+/// The first digits of the numbers' SHA-256: tells budgets apart.
+std::string short_digest(Span<const double> numbers) {
+  weights::Sha256 digest;
+  digest.add({reinterpret_cast<const std::byte*>(numbers.data()), numbers.size_bytes()});
+  return digest.hex().substr(0, 8);
 }
 
 }  // namespace
@@ -71,7 +67,7 @@ std::string Control::fingerprint(const PolicyWish& wish) const {
   } else if (reads_quality(policy) && quality >= 0) {
     text.append("@").append(format(quality));
   } else if (reads_quality(policy) && !policy_.layer_quality().empty()) {
-    text.append("@layers:").append(short_hash(policy_.layer_quality()));
+    text.append("@layers:").append(short_digest(policy_.layer_quality()));
   }
   return text + "-" + model_;
 }

@@ -129,8 +129,9 @@ Result<void> Decoder::begin_experts(std::size_t layer, RowRange part, Matrix<flo
   const Result<Matrix<const float>> gates = gate_.forward(layer, normed);  // rows sum to 1
   if (!gates) return tl::unexpected<Error>(gates.error());
   costs.gate += watch.lap();
+  // Which experts, on which devices.
   const Result<const Selection*> chosen = selector_.select(layer, part, *gates);
-  if (!chosen) return tl::unexpected<Error>(chosen.error());  // which experts, on which devices
+  if (!chosen) return tl::unexpected<Error>(chosen.error());
   costs.selection += watch.lap();
   return experts_.begin(layer, **chosen, normed, sums, costs);
 }
