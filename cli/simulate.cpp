@@ -8,8 +8,8 @@
 #include <string>
 
 #include "cli/command.h"
-#include "cli/process.h"
 #include "cli/progress.h"
+#include "common/process.h"
 #include "common/threads.h"
 #include "sim/report.h"
 #include "sim/scenario.h"

@@ -1,4 +1,4 @@
-#include "cli/process.h"
+#include "common/process.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -9,13 +9,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace wdmoe::cli {
+namespace wdmoe {
 namespace {
 
 constexpr int kListenFd = 3;         // SD_LISTEN_FDS_START
@@ -33,6 +34,10 @@ void become_child(const ProcessOptions& options, pid_t parent) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (options.network_namespace) {
+    const int fd = ::open(options.network_namespace->c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWNET) != 0) _exit(kCannotExecute);
+  }
   if (options.output_file) {
     const int fd =
         ::open(options.output_file->c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -163,4 +168,4 @@ Result<std::string> find_program(const std::string& name) {
               name + " not found beside " + self.string() + " nor in PATH; is it installed?");
 }
 
-}  // namespace wdmoe::cli
+}  // namespace wdmoe

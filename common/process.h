@@ -1,6 +1,6 @@
 #pragma once
-// Child processes that never outlive us: for `wdmoe up`, which must stop everything it started
-// whatever happens.  Single-threaded callers only (fork).
+// Child processes that never outlive us: for `wdmoe up` and wdmoe-airlink, which must stop
+// everything they started whatever happens.  Single-threaded callers only (fork).
 
 #include <chrono>
 #include <map>
@@ -12,13 +12,14 @@
 
 #include "common/result.h"
 
-namespace wdmoe::cli {
+namespace wdmoe {
 
 struct ProcessOptions {
   std::vector<std::string> arguments;  ///< arguments[0] is the program (PATH is searched)
   std::map<std::string, std::string> environment;  ///< added to ours
   std::optional<std::string> output_file;          ///< stdout and stderr go there; else inherited
   std::optional<std::string> folder;               ///< to run in; else ours
+  std::optional<std::string> network_namespace;    ///< to run in, as a path; else ours
   std::optional<int> listen_fd;  ///< handed over as systemd does (fd 3, LISTEN_FDS=1)
   bool own_group = true;  ///< its own process group, so that a terminal's Ctrl-C reaches only us
 };
@@ -51,4 +52,4 @@ class Process {
 /// folder, or in PATH.
 Result<std::string> find_program(const std::string& name);
 
-}  // namespace wdmoe::cli
+}  // namespace wdmoe
