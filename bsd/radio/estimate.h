@@ -6,24 +6,10 @@
 #include <cstddef>
 #include <vector>
 
+#include "bsd/radio/link_state.h"
 #include "common/span.h"
 
 namespace wdmoe::radio {
-
-/// One answered exchange with one device.
-struct ExchangeSample {
-  double at_s = 0;          ///< when the answer came; any clock that only goes forward
-  std::size_t rows = 0;     ///< sent, each once
-  double round_trip_s = 0;  ///< from sending to the answer, on our clock
-  double queue_s = 0;       ///< on the agent's clock, before its first kernel
-  double compute_s = 0;     ///< on the agent's clock
-};
-
-/// seconds(rows) = fixed + rows * per_row, for rows >= 1.
-struct RowCost {
-  double fixed_s = 0;
-  double per_row_s = 0;
-};
 
 /// Learns one device.  The last kWindow samples count, and of those only the ones younger than
 /// kForget (but always the newest).
