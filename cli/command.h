@@ -3,6 +3,8 @@
 // and says what to do when it was chosen.  main.cpp only lists them.
 
 #include <functional>
+#include <memory>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -24,6 +26,27 @@ struct Commands {
     command->callback([this, action = std::move(action)] { chosen = action; });
     return *command;
   }
+};
+
+/// As Commands, one level down: `wdmoe GROUP NAME`.  The chosen subcommand's action becomes the
+/// group's.
+class CommandGroup {
+ public:
+  CommandGroup(Commands& commands, const char* name, const char* help)
+      : chosen_(std::make_shared<Action>()),
+        app_(commands.add(name, help, [chosen = chosen_] { return (*chosen)(); })) {
+    app_.require_subcommand(1);
+  }
+
+  CLI::App& add(const char* name, const char* help, Action action) {
+    CLI::App* command = app_.add_subcommand(name, help);
+    command->callback([chosen = chosen_, action = std::move(action)] { *chosen = action; });
+    return *command;
+  }
+
+ private:
+  std::shared_ptr<Action> chosen_;
+  CLI::App& app_;
 };
 
 void add_plan(Commands& commands);

@@ -117,7 +117,7 @@ Result<int> run(const Options& options) {
 
 }  // namespace
 
-void add_trace_info(TraceCommands& commands) {
+void add_trace_info(CommandGroup& commands) {
   auto options = std::make_shared<Options>();
   CLI::App& command = commands.add("info", "Popularity, co-activation, entropy and locality",
                                    [options] { return run(*options); });

@@ -220,7 +220,7 @@ Result<int> record(Options options) {
 
 }  // namespace
 
-void add_trace_record(TraceCommands& commands) {
+void add_trace_record(CommandGroup& commands) {
   auto options = std::make_shared<Options>();
   CLI::App& command = commands.add("record", "Record gate probabilities and selections",
                                    [options] { return record(*options); });
@@ -243,11 +243,7 @@ void add_trace_record(TraceCommands& commands) {
 }
 
 void add_trace(Commands& commands) {
-  auto chosen = std::make_shared<Action>();
-  CLI::App& command = commands.add("trace", "Record what the gate says, and look at recordings",
-                                   [chosen] { return (*chosen)(); });
-  command.require_subcommand(1);
-  TraceCommands own{command, chosen};
+  CommandGroup own(commands, "trace", "Record what the gate says, and look at recordings");
   add_trace_record(own);
   add_trace_info(own);
 }
