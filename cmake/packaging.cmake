@@ -71,6 +71,7 @@ if(WDMOE_BSD)
    "Daemon that runs attention, gating and an OpenAI-style API; the experts are\non devices that run wdmoe-agent.")
   wdmoe_daemon_scripts(bsd wdmoe-bsd wdmoe-bsd.service bsd /etc/wdmoe/bsd.toml)
   wdmoe_program(wdmoe tools --help-all)
+  wdmoe_program(wdmoe-airlink tools --help)
   wdmoe_package(tools wdmoe-tools
    "The operator's tool: splits models among devices, makes keys, runs, measures\nand simulates.")
 endif()

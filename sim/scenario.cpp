@@ -9,6 +9,7 @@
 #include "bsd/radio/link.h"
 #include "common/config.h"
 #include "sim/random.h"
+#include "sim/scenario_keys.h"
 
 namespace wdmoe::sim {
 namespace {
@@ -36,22 +37,12 @@ struct Keys {
   template <class Visitor>
   void visit(Visitor&& v) {
     v("name", s.name, anything(), "of the scenario, in results and figures");
-    v("cell.medium", s.cell.medium, one_of({"fdma_separate", "fdma_common", "airtime"}),
-      "how directions and devices share the air");
+    visit_medium(v, s.cell);
     v("cell.latency", s.cell.latency, one_of({"summed", "pipelined"}), "latency model");
-    v("cell.bandwidth_hz", s.cell.bandwidth_hz, between(1e3, 1e12), "of the whole band");
-    v("cell.carrier_hz", s.cell.carrier_hz, between(1e6, 1e12), "carrier frequency");
-    v("cell.bs_power_w", s.cell.bs_power_w, between(1e-6, 1e4), "base station's transmit power");
-    v("cell.noise_dbm_per_hz", s.cell.noise_dbm_per_hz, between(-200, 0), "noise density");
+    visit_band(v, s.cell);
     v("cell.bits_per_element", s.cell.bits_per_element, between(1, 64), "of an activation");
     v("cell.round_trip_s", s.cell.round_trip_s, between(0, 10), "once per exchange and device");
-    v("channel.fading", s.channel.fading, one_of({"none", "rayleigh", "rician"}), "small scale");
-    v("channel.rician_k_db", s.channel.rician_k_db, between(-30, 60), "direct over scattered");
-    v("channel.coherence_s", s.channel.coherence_s, between(1e-6, 1e6), "fading's 1/e time");
-    v("channel.deepest_fade_db", s.channel.deepest_fade_db, between(-200, 0), "floor of fading");
-    v("mobility.model", s.mobility.model, one_of({"none", "random_waypoint"}), "who walks");
-    v("mobility.speed_m_per_s", s.mobility.speed_m_per_s, between(0, 1e3), "of every device");
-    v("mobility.radius_m", s.mobility.radius_m, between(1, 1e5), "of the disc they stay in");
+    visit_channel(v, s.channel, s.mobility);
     v("devices.count", s.generated.count, upto(0, kMostDevices), "devices to draw");
     v("devices.distance_min_m", s.generated.distance_min_m, between(1, 1e5), "nearest");
     v("devices.distance_max_m", s.generated.distance_max_m, between(1, 1e5), "farthest");
@@ -90,8 +81,7 @@ struct DeviceKeys {
   template <class Visitor>
   void visit(Visitor&& v) {
     v("name", device.name, not_empty(), "how it is called");
-    v("distance_m", device.distance_m, between(1, 1e5), "from the base station");
-    v("power_w", device.power_w, between(1e-6, 1e4), "transmit power");
+    visit_place(v, device);
     v("compute_flops", device.compute_flops, between(1e6, 1e18), "FLOP/s it reaches");
     v("jitter", device.jitter, between(0, 3), "of compute time, relative");
     v("memory_bytes", device.memory_bytes, between(0, 1e15), "for experts");

@@ -46,6 +46,7 @@ ALLOWED = {
         ("boost/", "nlohmann/", "systemd/", "prometheus/"),
     ),
     "sim": (("bsd/joint", "bsd/moe", "bsd/radio", "bsd/trace", "common"), ("boost/math/", "fmt/", "nlohmann/")),
+    "sim/airlink": (("sim", "bsd/radio", "weights/file", "common"), ("CLI/", "nlohmann/")),
     "cli": (
         ("sim", "agent", "bsd", "wire", "weights", "kernels", "common", "schemas"),
         ("CLI/", "nlohmann/", "boost/", "rapidjson/", "fmt/"),
