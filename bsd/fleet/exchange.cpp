@@ -49,6 +49,7 @@ Result<void> Fleet::begin(std::size_t layer, const Selection& selection, Matrix<
   exchange.y = y;
   exchange.combined = 0;
   WDMOE_TRY(cut_by_device(selection, roster_.devices().size(), exchange.parcels));
+  count_load(exchange.parcels);
   for (std::size_t row = 0; row < y.rows; ++row) std::fill_n(y.row(row), y.cols, 0.0f);
   return send_all(exchange, x, costs);
 }
@@ -110,6 +111,7 @@ Result<void> Fleet::send_all(Exchange& exchange, Matrix<const float> x, StepCost
     if (sent != wire::Sent::ok)
       return fail(Code::unavailable, "agent " + name_of(device) + " cannot be reached: " +
                                          (sent == wire::Sent::full ? "it does not read" : "gone"));
+    pending.bytes_sent = frame.size();
     costs.bytes_sent += frame.size();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -232,6 +234,7 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
   pending.answered = true;
   pending.awaited = looked_;
   pending.received = clock_.now();
+  pending.bytes_received = incoming_.frame.bytes().size();
   pending.result = result;
   std::swap(pending.frame, incoming_.frame);  // the views move along with their memory
 }
@@ -261,28 +264,6 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
   agent.total += microseconds(pending.result.timings.total_us);
   agent.round_trip += pending.received - pending.sent;
   agent.health = pending.result.health;
-}
-
-/// Answers that had waited for us say nothing of the air: while the base station was busy with
-/// another part of the batch, nobody looked.  Nor does the time of one that an agent could begin
-/// only after another.
-void Fleet::learn(const Exchange& exchange, Index device) {
-  const Pending& pending = exchange.pending[device];
-  if (!pending.undisturbed()) return;
-  const wire::Timings& timings = pending.result.timings;
-  estimates_.add(
-      device,
-      {in_seconds(pending.received.time_since_epoch()),
-       exchange.parcels.of_device[device].rows.size(), in_seconds(pending.received - pending.sent),
-       in_seconds(microseconds(timings.queue_us)), in_seconds(microseconds(timings.compute_us))});
-}
-
-Latencies Fleet::latencies() {
-  const auto view = estimates_.view(roster_.devices().size());
-  Latencies latencies;
-  latencies.fixed_s = view.fixed_s;
-  latencies.per_row_s = view.per_row_s;
-  return latencies;
 }
 
 /// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum

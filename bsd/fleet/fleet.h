@@ -1,6 +1,7 @@
 #pragma once
 // The agents, as the decoder sees them: an ExpertRunner over the air.  Owns the ROUTER socket and
-// lives on the engine thread; only snapshot() may be called from others.
+// lives on the engine thread; only snapshot(), links(), note() and set_limits() may be called from
+// others.
 
 #include <array>
 #include <cstdint>
@@ -97,7 +98,16 @@ class Fleet final : public ExpertRunner {
   /// Tells every agent that this base station leaves on purpose.
   void say_goodbye();
 
-  FleetSnapshot snapshot() const;  ///< callable from any thread
+  // Callable from any thread.
+  FleetSnapshot snapshot() const;
+  /// What is known of every agent's link, in the order of the snapshot; those nobody has heard of
+  /// yet may be missing at the end.
+  std::vector<radio::LinkState> links() const;
+  void note(std::size_t device, const radio::StationSample& sample);
+  void note(std::size_t device, const radio::BacklogSample& sample);
+  /// Payload rates that an actuator enforces now, 0: none; so that they are not taken for the
+  /// link's.
+  void set_limits(std::size_t device, double down_bps, double up_bps);
 
  private:
   using Index = Roster::Index;
@@ -109,6 +119,7 @@ class Fleet final : public ExpertRunner {
     bool answered = false;
     bool awaited = false;  // taken in as it came: `received` is not late
     bool queued = false;   // sent behind another: its round trip includes work on that
+    std::size_t bytes_sent = 0, bytes_received = 0;
     /// Whether received - sent is the time of the agent and the air, and of nothing else.
     bool undisturbed() const { return awaited && !queued; }
     wire::Frame frame;          // the answer, as received
@@ -137,6 +148,10 @@ class Fleet final : public ExpertRunner {
   Fleet(std::unique_ptr<wire::Router> router, FleetOptions options, ModelFacts model,
         const Clock& clock);
 
+  // links.cpp
+  void count_load(const Parcels& parcels);
+  void learn(const Exchange& exchange, Index device);
+
   // exchange.cpp
   Exchange& under_way(std::size_t index) {
     return exchanges_[(oldest_ + index) % exchanges_.size()];
@@ -153,7 +168,6 @@ class Fleet final : public ExpertRunner {
   void take_answer(Index device, const wire::ExpertResult& result);
   void blame(Index device, const std::string& why);
   void count_answer(const Exchange& exchange, Index device);
-  void learn(const Exchange& exchange, Index device);
   void combine_ready(Exchange& exchange);
   bool add_answer(const Exchange& exchange, Index device);
   void fail_exchange(Index device, Code code, const std::string& why);
@@ -194,8 +208,10 @@ class Fleet final : public ExpertRunner {
   std::vector<float> scratch_;                     // [rows, hidden] of one answer
   std::uint64_t next_id_, pings_ = 0;
 
-  radio::Estimates estimates_;
-  bool looked_ = false;  // the socket was empty since gather() began
+  mutable std::mutex estimates_mutex_;
+  radio::Estimates estimates_;     // guarded by estimates_mutex_
+  std::vector<std::size_t> rows_;  // [devices] of one exchange
+  bool looked_ = false;            // the socket was empty since gather() began
   Waiting last_wait_;
 
   std::vector<Pulse> pulses_;  // [devices]

@@ -98,7 +98,7 @@ struct LinkState {
   double compute_spread_s = 0;  ///< interquartile range of compute beyond `compute`
   double backlog_bytes = 0;     ///< BacklogSample's last
   StationSample station;        ///< the last; at_s == 0: none
-  double rows = 0;              ///< q_k: rows per exchange of a layer lately, 0 when not asked
+  double rows = 0;  ///< q_k: rows asked of it per exchange of a layer, the newest included
 };
 
 }  // namespace wdmoe::radio

@@ -243,7 +243,7 @@ TEST_CASE("fleet: what is abandoned under way is dropped as late and disturbs no
   CHECK(cell.until([&] { return cell.fleet->snapshot().agents[0].late == 2; }));
 }
 
-TEST_CASE("fleet: learns nothing from an exchange that queues behind another") {
+TEST_CASE("fleet: learns no rate from an exchange that queues behind another") {
   Cell cell;
   const test::FakeFleet fakes(cell.context, cell.weights, 1, cell.agent());
   REQUIRE(cell.complete());
@@ -254,9 +254,13 @@ TEST_CASE("fleet: learns nothing from an exchange that queues behind another") {
     REQUIRE(cell.fleet->finish(first.costs));
     REQUIRE(cell.fleet->finish(second.costs));
   }
-  const Latencies latencies = cell.fleet->latencies();
-  REQUIRE(latencies.per_row_s.size() == 1);
-  CHECK(latencies.per_row_s[0] == 0);
+  const auto links = cell.fleet->links();
+  REQUIRE(links.size() == 1);
+  CHECK(links[0].known);
+  CHECK(links[0].link.per_row_s == 0);
+  CHECK_FALSE(links[0].down.measured);
+  CHECK(links[0].rows > 1);
+  CHECK(links[0].rows < 40);
 }
 
 TEST_CASE("fleet: an agent that dies in the middle of a layer fails it cleanly, by name") {

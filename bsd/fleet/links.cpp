@@ -1,0 +1,67 @@
+// What the fleet learns of its agents' links, and tells others of them.
+
+#include "bsd/fleet/fleet.h"
+
+namespace wdmoe::bsd {
+
+void Fleet::count_load(const Parcels& parcels) {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  rows_.assign(roster_.devices().size(), 0);
+  for (const Index device : parcels.active) rows_[device] = parcels.of_device[device].rows.size();
+  for (std::size_t device = 0; device < rows_.size(); ++device)
+    estimates_.of(device).count_load(static_cast<double>(rows_[device]));
+}
+
+/// Answers that had waited for us say little of the air: while the base station was busy with
+/// another part of the batch, nobody looked.  Nor does the time of one that an agent could begin
+/// only after another.
+void Fleet::learn(const Exchange& exchange, Index device) {
+  const Pending& pending = exchange.pending[device];
+  const wire::Timings& timings = pending.result.timings;
+  radio::ExchangeSample sample;
+  sample.at_s = in_seconds(pending.received.time_since_epoch());
+  sample.rows = exchange.parcels.of_device[device].rows.size();
+  sample.round_trip_s = in_seconds(pending.received - pending.sent);
+  sample.queue_s = in_seconds(microseconds(timings.queue_us));
+  sample.compute_s = in_seconds(microseconds(timings.compute_us));
+  sample.bytes_down = static_cast<double>(pending.bytes_sent);
+  sample.bytes_up = static_cast<double>(pending.bytes_received);
+  sample.disturbed = !pending.undisturbed();
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  estimates_.of(device).add(sample);
+}
+
+Latencies Fleet::latencies() {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  const auto view = estimates_.view(roster_.devices().size());  // only this thread asks for it
+  Latencies latencies;
+  latencies.fixed_s = view.fixed_s;
+  latencies.per_row_s = view.per_row_s;
+  return latencies;
+}
+
+std::vector<radio::LinkState> Fleet::links() const {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  std::vector<radio::LinkState> links;
+  for (const radio::DeviceEstimate& device : estimates_.devices()) links.push_back(device.state());
+  return links;
+}
+
+void Fleet::note(std::size_t device, const radio::StationSample& sample) {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  estimates_.of(device).note(sample);
+}
+
+void Fleet::note(std::size_t device, const radio::BacklogSample& sample) {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  estimates_.of(device).note(sample);
+}
+
+void Fleet::set_limits(std::size_t device, double down_bps, double up_bps) {
+  const std::lock_guard<std::mutex> lock(estimates_mutex_);
+  radio::DeviceEstimate& estimate = estimates_.of(device);
+  estimate.set_limit(radio::Direction::down, down_bps);
+  estimate.set_limit(radio::Direction::up, up_bps);
+}
+
+}  // namespace wdmoe::bsd
