@@ -1,41 +1,14 @@
 #include "agent/handler.h"
 
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <map>
-#include <new>
 
 #include <doctest/doctest.h>
 
 #include "kernels/thread_pool.h"
+#include "tests/support/allocations.h"
 #include "tests/support/random_experts.h"
 #include "wire/frame.h"
-
-// Every allocation of this program is counted.
-namespace {
-std::atomic<std::size_t> allocations{0};
-}
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new[](std::size_t size) {
-  return operator new(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 using namespace wdmoe;
 using namespace wdmoe::agent;
@@ -226,10 +199,10 @@ TEST_CASE("handler: the request path does not allocate once warm") {
   };
   for (std::size_t rows = 1; rows <= kMaxRows; ++rows) round(rows);
   round(1);
-  const std::size_t before = allocations;
+  const std::size_t before = test::allocations();
   std::size_t bytes = 0;
   for (int repeat = 0; repeat < 20; ++repeat)
     for (std::size_t rows = 1; rows <= kMaxRows; ++rows) bytes += round(rows);
-  CHECK(allocations == before);
+  CHECK(test::allocations() == before);
   CHECK(bytes > 0);
 }

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <deque>
-#include <new>
 #include <optional>
 
 #include <doctest/doctest.h>
@@ -12,26 +10,12 @@
 #include "bsd/model/local_experts.h"
 #include "bsd/moe/switchable.h"
 #include "kernels/expert_backend.h"
+#include "tests/support/allocations.h"
 #include "tests/support/local_model.h"
 #include "tests/support/tiny_model.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
-
-// Counts allocations of this test program, to show that a warm step makes none.  Not inlined: GCC
-// would warn of free() on memory of operator new.
-static std::size_t allocations = 0;
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace {
 
@@ -454,9 +438,9 @@ TEST_CASE("decode: a warm step does not allocate") {
   const Slice next[] = {{a.get(), {prompt.data(), 1}, Slice::Logits::last},
                         {b.get(), {prompt.data(), 30}, Slice::Logits::last}};
   REQUIRE(model.decoder().step({next, 2}, costs));  // its kernels' small-batch paths, too
-  const std::size_t before = allocations;
+  const std::size_t before = test::allocations();
   const bool stepped = model.decoder().step({next, 2}, costs).has_value();
-  const std::size_t after = allocations;
+  const std::size_t after = test::allocations();
   CHECK(stepped);
   CHECK(after == before);
 }

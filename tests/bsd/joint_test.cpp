@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <set>
 #include <type_traits>
 #include <utility>
@@ -18,13 +15,12 @@
 #include "bsd/moe/draft.h"
 #include "tests/bsd/joint_cell.h"
 #include "tests/bsd/moe/certificates.h"
+#include "tests/support/allocations.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
 
 namespace {
-
-std::atomic<std::size_t> allocations{0};
 
 /// T of `selection` under the outcome's shares, straight from the definitions.
 double waiting_of(const Cell& cell, const Selection& selection, const Outcome& outcome) {
@@ -72,18 +68,6 @@ void check_outcome(const JointCell& owned, const SelectionInput& input, const Se
 }
 
 }  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 TEST_CASE("joint: latency never rises, and is what selection and shares say, in 12,000 cells") {
   std::mt19937 random(1);
@@ -133,13 +117,13 @@ TEST_CASE("joint: does not allocate memory for what is no larger than it has see
       for (std::size_t i = 0; i < kWarmUp.size(); ++i) {
         REQUIRE(joint.decide(cells[i]->input(0.8), cells[i]->cell, selection).has_value());
       }
-      const std::size_t before = allocations;
+      const std::size_t before = test::allocations();
       bool decided = true;
       for (const auto& owned : cells) {
         decided = decided && joint.decide(owned->input(0.8), owned->cell, selection).has_value();
       }
       CHECK(decided);
-      CHECK(allocations == before);
+      CHECK(test::allocations() == before);
     }
   }
 }

@@ -1,46 +1,11 @@
 // After warm-up the kernels do not allocate: this program counts every operator new.
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include <doctest/doctest.h>
 
 #include "kernels/expert_backend.h"
 #include "kernels/ops.h"
 #include "tests/kernels/kernel_cases.h"
-
-namespace {
-std::atomic<long> allocations{0};
-
-void* counted(std::size_t size, std::size_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-// All forms that the library uses end here; free() takes what aligned_alloc() gave.
-void* operator new(std::size_t size) {
-  return counted(size, alignof(std::max_align_t));
-}
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return counted(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocations.h"
 
 using namespace wdmoe;
 using namespace wdmoe::kernels;
@@ -74,16 +39,16 @@ TEST_CASE("kernels: do not allocate once they have seen a call as large") {
     attend(pool, {3, 1, 16, 8, 0}, {&job, 1}, {x.data(), kRows, kHidden},
            {attended.data(), kRows, kHidden});
   };
-  const long reserved = allocations;
+  const std::size_t reserved = test::allocations();
   bool overflowed = false;
   const ExpertWork first{0, {rows.data(), kRows}};
   const auto result = cpu->run({&first, 1}, in.view(), out.writable(), overflowed);
-  CHECK(allocations == reserved);  // reserve() was enough
+  CHECK(test::allocations() == reserved);  // reserve() was enough
   CHECK(result);
 
   all(kRows);
-  const long warm = allocations;
+  const std::size_t warm = test::allocations();
   for (const std::size_t count : {1u, 7u, 20u}) all(count);
-  const long after = allocations;
+  const std::size_t after = test::allocations();
   CHECK(after == warm);
 }

@@ -1,27 +1,10 @@
 // A warm exchange does not allocate, with one and with two under way.
 
-#include <cstdlib>
-#include <new>
-
 #include "tests/bsd/fleet/cell.h"
+#include "tests/support/allocations.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
-
-// Of the thread that asks only: agents live in this program, too.  Not inlined: GCC would warn of
-// free() on memory of operator new.
-static thread_local std::size_t allocations = 0;
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 TEST_CASE("fleet: a warm exchange does not allocate") {
   constexpr std::size_t kRows = 40;
@@ -43,10 +26,10 @@ TEST_CASE("fleet: a warm exchange does not allocate") {
   };
   // Frames are swapped between those kept and the one read next: all of them grow in a few rounds.
   for (int warm = 0; warm < 20; ++warm) REQUIRE(round());
-  const std::size_t before = allocations;
+  const std::size_t before = test::allocations_of_this_thread();
   bool good = true;
   for (int turn = 0; turn < 50; ++turn) good = round() && good;
-  const std::size_t after = allocations;
+  const std::size_t after = test::allocations_of_this_thread();
   CHECK(good);
   CHECK(after == before);
 }

@@ -1,39 +1,16 @@
 // What holds for every policy of the catalogue: valid answers to anything, the same answer to the
 // same question, and no heap on the token's path.
-#include <atomic>
-#include <cstdlib>
 #include <limits>
-#include <new>
 
 #include <doctest/doctest.h>
 
 #include "bsd/moe/catalogue.h"
 #include "tests/bsd/moe/certificates.h"
 #include "tests/bsd/moe/random_cell.h"
+#include "tests/support/allocations.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-}
-
-// The whole program counts; the sanitizers' own replacements are bypassed, malloc is still theirs.
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {  // std::stable_sort's
-  ++allocations;
-  return std::malloc(size ? size : 1);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 TEST_CASE("every policy: does not allocate for a batch no larger than one it has seen") {
   std::mt19937 random(41);
@@ -51,14 +28,14 @@ TEST_CASE("every policy: does not allocate for a batch no larger than one it has
       Selection selection;
       // Replicas make rows of a later batch longer queues on one device than the first batch's.
       policy->select(first.input(), selection);
-      const std::size_t before = allocations;
+      const std::size_t before = test::allocations();
       for (const RandomCell& cell : later) policy->select(cell.input(), selection);
-      CHECK(allocations == before);
+      CHECK(test::allocations() == before);
     }
   }
-  const std::size_t before = allocations;
+  const std::size_t before = test::allocations();
   std::vector<int> counted(7);
-  CHECK(allocations > before);  // the counter counts
+  CHECK(test::allocations() > before);  // the counter counts
 }
 
 TEST_CASE("every policy: answers are valid and repeatable, whatever the cell") {

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <functional>
 #include <limits>
-#include <new>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -14,23 +12,10 @@
 
 #include "bsd/radio/certificate.h"
 #include "tests/bsd/radio/random_problem.h"
+#include "tests/support/allocations.h"
 
 using namespace wdmoe;
 using namespace wdmoe::radio;
-
-// Counts what this program takes from the heap.
-static std::size_t allocations = 0;
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 static constexpr double kInfinite = std::numeric_limits<double>::infinity();
 static constexpr Medium kMedia[] = {Medium::fdma_separate, Medium::fdma_common, Medium::airtime};
@@ -274,13 +259,13 @@ TEST_CASE("allocate: does not allocate once warm") {
     fill_randomly(small, medium, 8, 6, dice);
     Allocator allocator;
     REQUIRE(allocator.solve(large.problem).has_value());
-    const std::size_t before = allocations;
+    const std::size_t before = test::allocations();
     for (int i = 0; i < 100; ++i) {
       (void)allocator.solve(large.problem);
       (void)allocator.solve(small.problem);
       (void)allocator.split_equally(small.problem);
     }
-    CHECK(allocations == before);
+    CHECK(test::allocations() == before);
   }
 }
 
