@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -19,7 +18,6 @@
 #include "sim/airlink/relay.h"
 #include "sim/airlink/report.h"
 #include "sim/airlink/scenario.h"
-#include "sim/airlink/tun.h"
 #include "weights/file.h"
 
 namespace wdmoe::airlink {
@@ -86,33 +84,6 @@ Scenario scenario_of(const Options& options) {
   return std::move(*scenario);
 }
 
-std::vector<std::string> namespaces_of(const Scenario& scenario) {
-  std::vector<std::string> names;
-  const auto add = [&](std::string name) {
-    if (!name.empty()) names.push_back(std::move(name));
-  };
-  add(scenario.bs_namespace());
-  for (std::size_t device = 0; device < scenario.devices.size(); ++device)
-    add(scenario.namespace_of(device));
-  return names;
-}
-
-Ends open_ends(const Scenario& scenario) {
-  Ends ends;
-  ends.base_station = require(open_tun({scenario.bs_namespace(), scenario.address, scenario.mtu}));
-  for (std::size_t device = 0; device < scenario.devices.size(); ++device)
-    ends.devices.push_back(require(
-        open_tun({scenario.namespace_of(device), scenario.address_of(device), scenario.mtu})));
-  return ends;
-}
-
-/// Arrivals on time beside busy programs; children go back to an ordinary priority.
-bool become_real_time() {
-  sched_param priority{};
-  priority.sched_priority = 1;
-  return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority) == 0;
-}
-
 OwnedFd block_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -145,8 +116,8 @@ double cpu_seconds() {
 /// The exit status.
 int emulate(const Options& options, const Scenario& scenario, Daemon& daemon) {
   const OwnedFd signals = block_signals();
-  const Namespaces namespaces = require(Namespaces::make(scenario.name, namespaces_of(scenario)));
-  Relay relay(scenario, open_ends(scenario));
+  const Namespaces namespaces = require(Namespaces::make(scenario.name, scenario.namespaces()));
+  Relay relay(scenario, require(open_ends(scenario)));
   auto child = start_command(options, scenario);
   if (!child) {
     std::printf("%s\n", layout_of(scenario).c_str());

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "sim/airlink/namespaces.h"
+#include "sim/airlink/tun.h"
 
 namespace wdmoe::airlink {
 namespace {
@@ -35,6 +37,25 @@ timespec timespec_of(Nanoseconds time) {
 }
 
 }  // namespace
+
+Result<Ends> open_ends(const Scenario& scenario) {
+  Ends ends;
+  auto base_station = open_tun({scenario.bs_namespace(), scenario.address, scenario.mtu});
+  if (!base_station) return tl::unexpected<Error>(base_station.error());
+  ends.base_station = std::move(*base_station);
+  for (std::size_t device = 0; device < scenario.devices.size(); ++device) {
+    auto end = open_tun({scenario.namespace_of(device), scenario.address_of(device), scenario.mtu});
+    if (!end) return tl::unexpected<Error>(end.error());
+    ends.devices.push_back(std::move(*end));
+  }
+  return ends;
+}
+
+bool become_real_time() {
+  sched_param priority{};
+  priority.sched_priority = 1;
+  return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority) == 0;
+}
 
 Relay::Relay(const Scenario& scenario, Ends ends)
     : channel_(scenario),

@@ -40,6 +40,13 @@ struct Ends {
   std::vector<OwnedFd> devices;
 };
 
+/// TUN devices in the scenario's namespaces.  Errors: those of open_tun().
+Result<Ends> open_ends(const Scenario& scenario);
+
+/// Arrivals on time beside busy programs (SCHED_FIFO), for the calling thread; children go back to
+/// an ordinary priority.  False: not permitted.
+bool become_real_time();
+
 class Relay {
  public:
   Relay(const Scenario& scenario, Ends ends);

@@ -138,6 +138,14 @@ std::string Scenario::namespace_of(std::size_t device) const {
   return devices[device].on_host ? "" : namespace_name(name, devices[device].place.name);
 }
 
+std::vector<std::string> Scenario::namespaces() const {
+  std::vector<std::string> names;
+  if (!bs_on_host) names.push_back(bs_namespace());
+  for (std::size_t device = 0; device < devices.size(); ++device)
+    if (!devices[device].on_host) names.push_back(namespace_of(device));
+  return names;
+}
+
 Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
   Scenario scenario;
   const SettingList lists[] = {

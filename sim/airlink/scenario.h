@@ -54,6 +54,7 @@ struct Scenario {
   /// Names of network namespaces; empty: the one in which the program runs.
   std::string bs_namespace() const;
   std::string namespace_of(std::size_t device) const;
+  std::vector<std::string> namespaces() const;  ///< all that are its own
 };
 
 /// Errors: bad_input and limit, one line that names file, key and what was expected.
