@@ -3,10 +3,11 @@
 // installs:
 //
 //     5744:          htb, unclassified traffic goes to 5744:2
-//     +- 5744:1      the link: rate = ceil = what the medium carries
-//        +- 5744:2   everything that is not expert traffic: never starved
-//        +- 5744:10  agent in slot 0: rate = its share, ceil = link
-//        +- 5744:11  agent in slot 1 …
+//     +- 5744:1      the cell: rate = ceil = what the whole cell may be sent
+//     |  +- 5744:2   everything that is not expert traffic: its own guarantee, so never starved
+//     |  +- 5744:10  agent in slot 0: rate = its share, ceil = what its link carries
+//     |  +- 5744:11  agent in slot 1 …
+//     +- 5744:d0e    the marker: no traffic, a rate that nobody else would choose
 //
 // A socket whose SO_PRIORITY is a class's handle is queued there without any filter (htb looks for
 // the class before it asks filters), so classifying costs nothing per packet.  Where no such class
@@ -19,7 +20,8 @@ namespace wdmoe::shaping {
 
 /// "WD": the major number of our handles; with the marker class it tells our tree from others.
 constexpr std::uint32_t kMajor = 0x5744;
-constexpr std::uint32_t kFirstAgentMinor = 0x10;
+constexpr std::uint32_t kCellMinor = 1, kOthersMinor = 2, kFirstAgentMinor = 0x10,
+                        kMarkerMinor = 0xd0e;
 /// As many as the fleet's roster may hold.
 constexpr std::size_t kMostSlots = 1024;
 

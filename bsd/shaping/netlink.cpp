@@ -26,7 +26,7 @@ constexpr std::size_t kAnswerBytes = 32 * 1024;  // an acknowledgement comes alo
 // Of the socket, each way: what every kernel grants without privilege.  It takes a system call of
 // 64 classes (2.2 KiB each, libnl adds the rate tables that old kernels wanted) and the answers.
 constexpr int kSocketBytes = 212'992;
-constexpr std::size_t kCallBytes = 160 * 1024;
+constexpr std::size_t kCallBytes = 160 * 1024, kCallMessages = 256;
 constexpr timeval kPatience{2, 0};  // the kernel answers at once; this only bounds a surprise
 
 struct FreeCache {
@@ -173,7 +173,7 @@ Result<void> RouteSocket::transact(Batch& batch) {
     for (; next < all.size(); ++next) {
       nlmsghdr* header = nlmsg_hdr(all[next].message.get());
       const std::size_t length = NLMSG_ALIGN(header->nlmsg_len);  // libnl pads its buffers so
-      if (!parts.empty() && bytes + length > kCallBytes) break;
+      if (parts.size() == kCallMessages || (next > first && bytes + length > kCallBytes)) break;
       nl_complete_msg(socket_.get(), all[next].message.get());
       header->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
       parts.push_back({header, length});

@@ -1,0 +1,31 @@
+#pragma once
+// The traffic-control messages of the tc actuator, made with libnl-route and put into a batch.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "bsd/shaping/netlink.h"
+#include "bsd/shaping/tc_tree.h"
+
+namespace wdmoe::shaping {
+
+/// What queues within a class.
+enum class Leaf {
+  fq_codel,  ///< short queues, flows apart; not in every kernel
+  bfifo,     ///< in every kernel that has htb; bounded in bytes
+};
+std::string_view name_of(Leaf leaf);
+
+/// Our root.  The kernel refuses if there is one that somebody set.
+void add_root(Batch& batch, const Interface& interface);
+/// Removes our root and all below it; the kernel puts its default discipline there.
+void remove_root(Batch& batch, const Interface& interface);
+
+enum class ClassRequest { add, change, remove };
+void put_class(Batch& batch, const Interface& interface, std::uint32_t minor,
+               const ClassRates& rates, ClassRequest request);
+/// The discipline within a class of ours.
+void add_leaf(Batch& batch, const Interface& interface, std::uint32_t minor, Leaf leaf);
+
+}  // namespace wdmoe::shaping
