@@ -75,7 +75,7 @@ const Handler::Problem* Handler::group(const wire::Dispatch& dispatch) {
 }
 
 Bytes Handler::answer(const wire::Dispatch& dispatch, Instant received,
-                      const wire::Health& health) {
+                      const wire::Telemetry& telemetry) {
   const Problem* problem = check(dispatch);
   if (problem == nullptr) problem = group(dispatch);
   if (problem != nullptr) return refuse(dispatch.id, dispatch.layer, problem->status, problem->why);
@@ -100,7 +100,7 @@ Bytes Handler::answer(const wire::Dispatch& dispatch, Instant received,
   counters_.compute += finished - started;
   const wire::Timings timings{micros(started - received), micros(finished - started),
                               micros(finished - received)};
-  return encoder_.finish_result(dispatch.id, dispatch.layer, timings, health);
+  return encoder_.finish_result(dispatch.id, dispatch.layer, timings, telemetry);
 }
 
 Bytes Handler::refuse(std::uint64_t id, std::uint16_t layer, wire::Status status,

@@ -27,7 +27,7 @@ class Handler {
           std::size_t max_rows);
 
   /// `received`: when the frame left the socket.  The answer is valid until the next call.
-  Bytes answer(const wire::Dispatch& dispatch, Instant received, const wire::Health& health);
+  Bytes answer(const wire::Dispatch& dispatch, Instant received, const wire::Telemetry& telemetry);
 
   /// For frames that are no Dispatch that could be answered.
   Bytes refuse(std::uint64_t id, std::uint16_t layer, wire::Status status, std::string_view why);

@@ -79,6 +79,7 @@ Result<Message> decode_hello(const fb::Hello& in, const Limits& limits) {
   hello.memory_bytes = in.memory_bytes();
   hello.weights_bytes = in.weights_bytes();
   hello.instance = in.instance();
+  hello.features = in.features();
   if (hello.hidden_dim > limits.hidden_dim)
     return too_large("hidden_dim", hello.hidden_dim, limits.hidden_dim);
   if (const auto* experts = in.experts()) {
@@ -103,7 +104,8 @@ Result<Message> decode_hello(const fb::Hello& in, const Limits& limits) {
 Result<Message> decode_welcome(const fb::Welcome& in, const Limits& limits) {
   if (!known(in.status())) return malformed("unknown status");
   WDMOE_TRY(check_text("message of", text_of(in.message()), limits));
-  return Welcome{in.status(), std::string(text_of(in.message())), in.protocol(), in.heartbeat_ms()};
+  return Welcome{in.status(), std::string(text_of(in.message())), in.protocol(), in.heartbeat_ms(),
+                 in.features()};
 }
 
 Result<Message> decode_dispatch(const fb::Dispatch& in, const Limits& limits) {
@@ -129,6 +131,19 @@ Result<Message> decode_dispatch(const fb::Dispatch& in, const Limits& limits) {
   return dispatch;
 }
 
+Telemetry telemetry_of(const fb::ExpertResult& in) {
+  Telemetry telemetry;
+  const auto sensible = [](float value) { return std::isfinite(value) ? value : 0.0f; };
+  if (const fb::Health* health = in.health())
+    telemetry.health = {sensible(health->temperature_celsius()), sensible(health->power_watts())};
+  if (const fb::Uplink* link = in.uplink())
+    telemetry.uplink = Uplink{link->acked_bytes(),       link->busy_us(),  link->delivery_kbps(),
+                              link->pacing_kbps(),       link->rtt_us(),   link->min_rtt_us(),
+                              link->outstanding_bytes(), link->segments(), link->retransmitted(),
+                              link->app_limited() != 0};
+  return telemetry;
+}
+
 Result<Message> decode_result(const fb::ExpertResult& in, const Limits& limits) {
   ExpertResult result;
   result.id = in.id();
@@ -144,11 +159,14 @@ Result<Message> decode_result(const fb::ExpertResult& in, const Limits& limits) 
   }
   if (const fb::Timings* timings = in.timings())
     result.timings = {timings->queue_us(), timings->compute_us(), timings->total_us()};
-  if (const fb::Health* health = in.health())
-    result.health = {health->temperature_celsius(), health->power_watts()};
-  if (!std::isfinite(result.health.temperature_celsius)) result.health.temperature_celsius = 0;
-  if (!std::isfinite(result.health.power_watts)) result.health.power_watts = 0;
+  result.telemetry = telemetry_of(in);
   return result;
+}
+
+Result<Message> decode_share(const fb::Share& in, const Limits& limits) {
+  if (in.lifetime_ms() > limits.share_ms)
+    return too_large("lifetime_ms of a Share", in.lifetime_ms(), limits.share_ms);
+  return Share{in.uplink_kbps(), in.lifetime_ms()};
 }
 
 }  // namespace
@@ -180,6 +198,8 @@ Result<Message> decode(Bytes frame, const Limits& limits) {
       WDMOE_TRY(check_text("reason of", reason, limits));
       return Goodbye{reason};
     }
+    case fb::Body::Share:
+      return decode_share(*message.body_as_Share(), limits);
     case fb::Body::NONE:
       break;
   }

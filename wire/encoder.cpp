@@ -65,14 +65,15 @@ Bytes Encoder::hello(const Hello& hello) {
   body.add_weights_bytes(hello.weights_bytes);
   body.add_max_rows(hello.max_rows);
   body.add_instance(hello.instance);
+  body.add_features(hello.features);
   return finish(fb::CreateMessage(builder_, fb::Body::Hello, body.Finish().Union()));
 }
 
 Bytes Encoder::welcome(const Welcome& welcome) {
   builder_.Clear();
   const auto message = string_of(builder_, welcome.message);
-  const auto body =
-      fb::CreateWelcome(builder_, welcome.status, message, welcome.protocol, welcome.heartbeat_ms);
+  const auto body = fb::CreateWelcome(builder_, welcome.status, message, welcome.protocol,
+                                      welcome.heartbeat_ms, welcome.features);
   return finish(fb::CreateMessage(builder_, fb::Body::Welcome, body.Union()));
 }
 
@@ -92,6 +93,12 @@ Bytes Encoder::goodbye(std::string_view reason) {
   builder_.Clear();
   const auto body = fb::CreateGoodbye(builder_, string_of(builder_, reason));
   return finish(fb::CreateMessage(builder_, fb::Body::Goodbye, body.Union()));
+}
+
+Bytes Encoder::share(const Share& share) {
+  builder_.Clear();
+  const auto body = fb::CreateShare(builder_, share.uplink_kbps, share.lifetime_ms);
+  return finish(fb::CreateMessage(builder_, fb::Body::Share, body.Union()));
 }
 
 Bytes Encoder::refusal(std::uint64_t id, std::uint16_t layer, Status status,
@@ -135,10 +142,14 @@ Bytes Encoder::finish_dispatch(std::uint64_t id, std::uint16_t layer, DType repl
 }
 
 Bytes Encoder::finish_result(std::uint64_t id, std::uint16_t layer, const Timings& timings,
-                             const Health& health) {
+                             const Telemetry& telemetry) {
   WDMOE_CHECK(rows_.data != nullptr);
   const fb::Timings times(timings.queue_us, timings.compute_us, timings.total_us, 0);
-  const fb::Health state(health.temperature_celsius, health.power_watts);
+  const fb::Health health(telemetry.health.temperature_celsius, telemetry.health.power_watts);
+  const Uplink& link = telemetry.uplink ? *telemetry.uplink : Uplink{};
+  const fb::Uplink uplink(link.acked_bytes, link.busy_us, link.delivery_kbps, link.pacing_kbps,
+                          link.rtt_us, link.min_rtt_us, link.outstanding_bytes, link.segments,
+                          link.retransmitted, link.app_limited ? 1 : 0);
   fb::ExpertResultBuilder body(builder_);
   body.add_id(id);
   body.add_layer(layer);
@@ -148,7 +159,8 @@ Bytes Encoder::finish_result(std::uint64_t id, std::uint16_t layer, const Timing
   body.add_hidden_dim(static_cast<std::uint32_t>(rows_.cols));
   body.add_activations(rows_offset_);
   body.add_timings(&times);
-  body.add_health(&state);
+  body.add_health(&health);
+  if (telemetry.uplink) body.add_uplink(&uplink);
   rows_.data = nullptr;
   return finish(fb::CreateMessage(builder_, fb::Body::ExpertResult, body.Finish().Union()));
 }

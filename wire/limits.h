@@ -20,6 +20,8 @@ struct Limits {
   std::size_t assignments = std::size_t{16} * 1024;
   /// Experts one agent may announce: 64 layers of 256.
   std::size_t experts = std::size_t{64} * 256;
+  /// Lifetime of a Share: a base station that died must not slow an agent for longer.
+  std::uint32_t share_ms = 60'000;
   /// Names, reasons and messages.
   std::size_t text_bytes = 512;
 };

@@ -4,6 +4,7 @@
 // not check its shape again.  Encoders write into one reused buffer and do not allocate once warm.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -38,6 +39,7 @@ struct Hello {
   std::uint64_t memory_bytes = 0, weights_bytes = 0;
   std::uint64_t instance =
       0;  ///< random per process: a reconnect keeps it, a second agent does not
+  std::uint32_t features = 0;  ///< bits of fb::Feature
 };
 
 struct Welcome {
@@ -45,6 +47,7 @@ struct Welcome {
   std::string message;
   std::uint16_t protocol = kProtocol;
   std::uint32_t heartbeat_ms = 1000;
+  std::uint32_t features = 0;
 };
 
 /// Views into the received frame: valid while its bytes are.
@@ -64,6 +67,21 @@ struct Health {
   float temperature_celsius = 0, power_watts = 0;
 };
 
+/// An agent's connection as its kernel sees it; the schema has the units.
+struct Uplink {
+  std::uint64_t acked_bytes = 0, busy_us = 0;
+  std::uint32_t delivery_kbps = 0, pacing_kbps = 0;
+  std::uint32_t rtt_us = 0, min_rtt_us = 0;
+  std::uint32_t outstanding_bytes = 0, segments = 0, retransmitted = 0;
+  bool app_limited = false;
+};
+
+/// What an agent tells of itself along with an answer.
+struct Telemetry {
+  Health health;
+  std::optional<Uplink> uplink;
+};
+
 /// Views into the received frame: valid while its bytes are.
 struct ExpertResult {
   std::uint64_t id = 0;
@@ -72,7 +90,7 @@ struct ExpertResult {
   std::string_view message;
   Tensor rows;  ///< [rows, hidden], unaligned; empty unless status is ok
   Timings timings;
-  Health health;
+  Telemetry telemetry;
 };
 
 struct Ping {
@@ -85,11 +103,20 @@ struct Goodbye {
   std::string_view reason;
 };
 
-using Message = std::variant<Hello, Welcome, Dispatch, ExpertResult, Ping, Pong, Goodbye>;
+struct Share {
+  std::uint32_t uplink_kbps = 0;  ///< 0: as fast as the path carries
+  std::uint32_t lifetime_ms = 0;
+};
+
+using Message = std::variant<Hello, Welcome, Dispatch, ExpertResult, Ping, Pong, Goodbye, Share>;
 
 /// `frame` must be aligned to 16 bytes (wire/frame.h sees to that).  Errors: bad_input (does not
 /// verify, or its parts contradict each other), limit (larger than the limits allow).
 Result<Message> decode(Bytes frame, const Limits& limits);
+
+constexpr std::uint32_t bit(fb::Feature feature) {
+  return static_cast<std::uint32_t>(feature);
+}
 
 /// The Status that answers a frame which decode() refused.
 Status status_of(Code code);
@@ -111,6 +138,7 @@ class Encoder {
   Bytes ping(std::uint64_t sequence);
   Bytes pong(std::uint64_t sequence);
   Bytes goodbye(std::string_view reason);
+  Bytes share(const Share& share);
   Bytes refusal(std::uint64_t id, std::uint16_t layer, Status status, std::string_view message);
 
   /// Two steps, so that rows are gathered straight into the outgoing buffer:
@@ -119,7 +147,7 @@ class Encoder {
   Bytes finish_dispatch(std::uint64_t id, std::uint16_t layer, DType reply_dtype,
                         Span<const fb::Assignment> assignments);
   Bytes finish_result(std::uint64_t id, std::uint16_t layer, const Timings& timings,
-                      const Health& health);
+                      const Telemetry& telemetry);
 
  private:
   flatbuffers::FlatBufferBuilder builder_;

@@ -64,6 +64,7 @@ void set_common(Setter& set, const SocketOptions& options) {
       .number(ZMQ_TCP_KEEPALIVE_IDLE, 5)
       .number(ZMQ_TCP_KEEPALIVE_INTVL, 1)
       .number(ZMQ_TCP_KEEPALIVE_CNT, 3)
+      .number(ZMQ_TOS, options.dscp << 2)  // the field's lower two bits are ECN's
       .number(ZMQ_IPV6, 1);
 }
 
@@ -110,11 +111,20 @@ struct Part {
   ~Part() { zmq_msg_close(&message); }
   Part(const Part&) = delete;
   Part& operator=(const Part&) = delete;
+  const char* property(const char* name) {  // "" if there is none
+    const char* value = zmq_msg_gets(&message, name);
+    return value == nullptr ? "" : value;
+  }
   bool receive(void* socket) { return zmq_msg_recv(&message, socket, ZMQ_DONTWAIT) >= 0; }
   bool more() { return zmq_msg_more(&message) != 0; }
   const void* data() { return zmq_msg_data(&message); }
   std::size_t size() { return zmq_msg_size(&message); }
 };
+
+void tell_source(Part& part, Source& source) {
+  source.fd = zmq_msg_get(&part.message, ZMQ_SRCFD);
+  source.address.assign(part.property("Peer-Address"));
+}
 
 /// The last part into `frame`; a message of several parts is read to its end and leaves it empty.
 void receive_rest(void* socket, Part& body, Frame& frame) {
@@ -265,8 +275,8 @@ bool Router::receive(Incoming& incoming) {
   Part body;
   if (!identity.more() || !body.receive(socket_.handle()))
     return false;  // libzmq sends whole messages
-  const char* user = zmq_msg_gets(&body.message, "User-Id");
-  incoming.user.assign(user == nullptr ? "" : user);
+  incoming.user.assign(body.property("User-Id"));
+  tell_source(body, incoming.source);
   receive_rest(socket_.handle(), body, incoming.frame);
   return true;
 }
@@ -320,6 +330,7 @@ Result<std::unique_ptr<Dealer>> Dealer::connect(const Context& context, const st
 bool Dealer::receive(Frame& frame) {
   Part body;
   if (!body.receive(socket_.handle())) return false;
+  tell_source(body, source_);
   receive_rest(socket_.handle(), body, frame);
   return true;
 }

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "common/span.h"
+#include "wire/connection.h"
 #include "wire/frame.h"
 #include "wire/keys.h"
 #include "wire/limits.h"
@@ -38,6 +39,7 @@ struct SocketOptions {
   milliseconds handshake{3'000};    ///< a peer that does not finish CURVE by then is dropped
   milliseconds tcp_give_up{3'000};  ///< unacknowledged data for this long ends the connection
   milliseconds reconnect_first{100}, reconnect_max{5'000};
+  int dscp = 0;  ///< of all packets, 0 to 63: which queue Wi-Fi (WMM) and routers put them in
 };
 
 /// What happened to a connection, from libzmq's monitor.
@@ -87,6 +89,7 @@ using PeerId = std::string;
 struct Incoming {
   PeerId peer;
   std::string user;  ///< the authenticated name (ZAP's User-Id); empty without CURVE
+  Source source;     ///< the connection it came over
   Frame frame;       ///< empty when the peer sent anything but one frame
 };
 
@@ -137,6 +140,8 @@ class Dealer {
                                                  const SocketOptions& options);
 
   bool receive(Frame& frame);  ///< false: nothing there
+  /// The connection that the last frame came over.
+  const Source& source() const { return source_; }
   Sent send(Bytes frame);
   /// No further use; what was sent may take `linger` to go out (the Context's destructor waits).
   void close(milliseconds linger);
@@ -150,6 +155,7 @@ class Dealer {
       : socket_(std::move(socket)), monitor_(std::move(monitor)) {}
   Socket socket_;
   Monitor monitor_;
+  Source source_;
 };
 
 /// What wait() waits for: a zmq socket, or a file descriptor when `socket` is nullptr.

@@ -263,7 +263,7 @@ void Fleet::count_answer(const Exchange& exchange, Index device) {
   agent.compute += microseconds(pending.result.timings.compute_us);
   agent.total += microseconds(pending.result.timings.total_us);
   agent.round_trip += pending.received - pending.sent;
-  agent.health = pending.result.health;
+  agent.health = pending.result.telemetry.health;
 }
 
 /// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum

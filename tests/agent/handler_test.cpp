@@ -66,7 +66,7 @@ struct Bench {
     const auto message = wire::decode(in.bytes(), {});
     REQUIRE_MESSAGE(message, message.error().text);
     const Bytes answer =
-        handler.answer(std::get<wire::Dispatch>(*message), Instant(milliseconds(5)), {41, 2});
+        handler.answer(std::get<wire::Dispatch>(*message), Instant(milliseconds(5)), {{41, 2}, {}});
     out.assign(answer.data(), answer.size());
     const auto reply_message = wire::decode(out.bytes(), {});
     REQUIRE(reply_message);
@@ -102,7 +102,7 @@ TEST_CASE("handler: rows of several experts come back as one weighted sum each")
   CHECK(result.id == 7);
   CHECK(result.layer == 0);
   REQUIRE(result.rows.rows == rows);
-  CHECK(result.health.temperature_celsius == 41);
+  CHECK(result.telemetry.health.temperature_celsius == 41);
   CHECK(result.timings.queue_us == 5'000);  // received at 5 ms, the clock's first reading is 10
   CHECK(result.timings.compute_us == 10'000);
   CHECK(result.timings.total_us == 15'000);
@@ -193,7 +193,7 @@ TEST_CASE("handler: the request path does not allocate once warm") {
     bench.in.assign(sent.data(), sent.size());
     const auto message = wire::decode(bench.in.bytes(), {});
     const auto& dispatch = std::get<wire::Dispatch>(*message);
-    std::size_t bytes = bench.handler.answer(dispatch, Instant(), {}).size();
+    std::size_t bytes = bench.handler.answer(dispatch, Instant(), {{}, wire::Uplink{}}).size();
     bytes += bench.handler.refuse(1, 0, wire::Status::not_ready, "draining").size();
     return bytes;
   };

@@ -28,6 +28,7 @@ Hello sample_hello() {
   hello.memory_bytes = std::uint64_t{8} << 30;
   hello.weights_bytes = 12345;
   hello.instance = 77;
+  hello.features = bit(fb::Feature::pacing);
   return hello;
 }
 
@@ -43,9 +44,11 @@ Bytes sample_dispatch(Encoder& encoder) {
   return encoder.finish_dispatch(99, 7, DType::f32, kAssignments);
 }
 
+const Uplink kUplink{1ull << 40, 123456, 20000, 15000, 900, 300, 4000, 70, 2, true};
+
 Bytes sample_result(Encoder& encoder) {
   fill(encoder.begin_rows(3, 5, DType::f32));
-  return encoder.finish_result(99, 7, {1, 2, 3}, {45.5f, 6.25f});
+  return encoder.finish_result(99, 7, {1, 2, 3}, {{45.5f, 6.25f}, kUplink});
 }
 
 /// As a socket would: through aligned memory.
@@ -70,6 +73,10 @@ const Sample kSamples[] = {
     {"ping", [](Encoder& e) { return e.ping(5); }},
     {"pong", [](Encoder& e) { return e.pong(6); }},
     {"goodbye", [](Encoder& e) { return e.goodbye("bye"); }},
+    {"share",
+     [](Encoder& e) {
+       return e.share({15'000, 2'000});
+     }},
 };
 
 /// Touches everything a decoded message refers to; ASan and UBSan watch.
@@ -123,6 +130,7 @@ TEST_CASE("messages: every kind comes back as it was") {
     CHECK(hello.memory_bytes == expected.memory_bytes);
     CHECK(hello.weights_bytes == expected.weights_bytes);
     CHECK(hello.instance == expected.instance);
+    CHECK(hello.features == expected.features);
   }
   {
     const auto message = decode_copy(frame, sample_dispatch(encoder));
@@ -148,7 +156,19 @@ TEST_CASE("messages: every kind comes back as it was") {
     CHECK(result.rows.rows == 3);
     CHECK(result.rows.cols == 5);
     CHECK(result.timings.total_us == 3);
-    CHECK(result.health.temperature_celsius == 45.5f);
+    CHECK(result.telemetry.health.temperature_celsius == 45.5f);
+    REQUIRE(result.telemetry.uplink);
+    const Uplink& uplink = *result.telemetry.uplink;
+    CHECK(uplink.acked_bytes == kUplink.acked_bytes);
+    CHECK(uplink.busy_us == kUplink.busy_us);
+    CHECK(uplink.delivery_kbps == kUplink.delivery_kbps);
+    CHECK(uplink.pacing_kbps == kUplink.pacing_kbps);
+    CHECK(uplink.rtt_us == kUplink.rtt_us);
+    CHECK(uplink.min_rtt_us == kUplink.min_rtt_us);
+    CHECK(uplink.outstanding_bytes == kUplink.outstanding_bytes);
+    CHECK(uplink.segments == kUplink.segments);
+    CHECK(uplink.retransmitted == kUplink.retransmitted);
+    CHECK(uplink.app_limited);
   }
   {
     const auto message = decode_copy(frame, encoder.refusal(1, 2, Status::too_large, "too many"));
@@ -157,9 +177,14 @@ TEST_CASE("messages: every kind comes back as it was") {
     CHECK(result.status == Status::too_large);
     CHECK(result.message == "too many");
     CHECK(result.rows.rows == 0);
+    CHECK_FALSE(result.telemetry.uplink);
   }
-  const auto welcome = decode_copy(frame, encoder.welcome({Status::ok, "hi", 1, 250}));
+  const auto welcome = decode_copy(frame, encoder.welcome({Status::ok, "hi", 1, 250, 1}));
   CHECK(std::get<Welcome>(*welcome).heartbeat_ms == 250);
+  CHECK(std::get<Welcome>(*welcome).features == 1);
+  const auto share = decode_copy(frame, encoder.share({15'000, 2'000}));
+  CHECK(std::get<Share>(*share).uplink_kbps == 15'000);
+  CHECK(std::get<Share>(*share).lifetime_ms == 2'000);
   CHECK(std::get<Ping>(*decode_copy(frame, encoder.ping(5))).sequence == 5);
   CHECK(std::get<Pong>(*decode_copy(frame, encoder.pong(6))).sequence == 6);
   const auto goodbye = decode_copy(frame, encoder.goodbye("bye"));
@@ -240,6 +265,11 @@ TEST_CASE("messages: well-formed frames that contradict themselves or the limits
        [](Encoder& e) {
          fill(e.begin_rows(4, 500, DType::f32));
          return e.finish_result(1, 0, {}, {});
+       },
+       Code::limit},
+      {"a share for an hour",
+       [](Encoder& e) {
+         return e.share({1'000, 3'600'000});
        },
        Code::limit},
       {"long reason", [](Encoder& e) { return e.goodbye(std::string(100, 'x')); }, Code::limit},
