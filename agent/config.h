@@ -24,6 +24,8 @@ struct Config {
   std::uint32_t threads = 0;
   std::uint32_t max_rows = 1024;
   std::uint32_t spin_us = 50;
+  bool uplink_pacing = true;
+  std::uint32_t uplink_dscp = 0;
   log::Config log;
 
   template <class Visitor>
@@ -44,6 +46,11 @@ struct Config {
     v("max_rows", max_rows, between(1, 1'024), "most rows taken in one message");
     v("spin_us", spin_us, between(0, 10'000),
       "poll for the next message this long before sleeping: lower latency for one busy core");
+    v("uplink.pacing", uplink_pacing, anything(),
+      "send no faster than the base station asks (SO_MAX_PACING_RATE), where it controls the "
+      "radio");
+    v("uplink.dscp", uplink_dscp, between(0, 63),
+      "DSCP of all packets, which picks their Wi-Fi queue: 46 is voice; 0: best effort");
     log.visit(v);
   }
 };

@@ -47,6 +47,7 @@ wire::Hello hello_for(const Config& config, const weights::Shard& shard, const S
   hello.memory_bytes = memory_bytes();
   hello.weights_bytes = store.weights_bytes();
   hello.instance = random_number();
+  if (config.uplink_pacing) hello.features |= wire::bit(fb::Feature::pacing);
   return hello;
 }
 
@@ -77,8 +78,12 @@ void run(Daemon& daemon, int argc, char** argv) {
   Handler handler(store, *backend, clock, config.max_rows);
   HealthSensors sensors;
   const wire::Context context;
-  Server server(context, {config.connect, std::move(keys), {}, microseconds(config.spin_us)},
-                std::move(hello), handler, sensors, clock);
+  ServerOptions options;
+  options.endpoint = config.connect;
+  options.keys = std::move(keys);
+  options.socket.dscp = static_cast<int>(config.uplink_dscp);
+  options.spin = microseconds(config.spin_us);
+  Server server(context, std::move(options), std::move(hello), handler, sensors, clock);
   require(server.open());
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});

@@ -43,6 +43,7 @@ void Server::run(int stop_fd, const ServerHooks& hooks) {
     act();
     report_state();
     sensors_.refresh(clock_.now());
+    uplink_.keep(clock_.now());
     if (!spin() || clock_.now() >= next_look_) stop = sleep(stop_fd);
   }
   serve_frames();  // what had arrived before the stop is answered
@@ -58,6 +59,7 @@ void Server::serve_frames() {
 void Server::take(Bytes frame, Instant received) {
   const auto message = wire::decode(frame, options_.socket.limits);
   session_.heard(received);
+  uplink_.heard(dealer_->source());
   if (!message) {
     log::write_limited(bad_frames_, log::Level::warn, "frame_refused",
                        {{"bytes", frame.size()}, {"reason", message.error().text}});
@@ -65,7 +67,8 @@ void Server::take(Bytes frame, Instant received) {
          "refusal");
   } else if (const auto* dispatch = std::get_if<wire::Dispatch>(&*message)) {
     if (session_.state() == Session::State::ready)
-      send(handler_.answer(*dispatch, received, sensors_.latest()), "result");
+      send(handler_.answer(*dispatch, received, {sensors_.latest(), uplink_.report(received)}),
+           "result");
     else
       send(handler_.refuse(dispatch->id, dispatch->layer, wire::Status::not_ready,
                            "Dispatch before Welcome"),
@@ -78,6 +81,8 @@ void Server::take(Bytes frame, Instant received) {
       log::warn("refused", {{"status", wire::name_of(welcome->status)},
                             {"reason", welcome->message},
                             {"retry_ms", session_.retry_delay().count()}});
+  } else if (const auto* share = std::get_if<wire::Share>(&*message)) {
+    if ((hello_.features & wire::bit(fb::Feature::pacing)) != 0) uplink_.told(*share, received);
   } else if (const auto* goodbye = std::get_if<wire::Goodbye>(&*message)) {
     log::info("station_leaves", {{"reason", goodbye->reason}});
     session_.link_lost(received);
@@ -158,7 +163,7 @@ bool Server::spin() {
 bool Server::sleep(int stop_fd) {
   const Instant now = clock_.now();
   next_look_ = now + kLook;
-  const Instant until = std::min(session_.next_due(), beat(now));
+  const Instant until = std::min({session_.next_due(), uplink_.next_due(), beat(now)});
   std::array<wire::WaitItem, 3> items{{{dealer_->handle(), -1, false},
                                        {dealer_->monitor_handle(), -1, false},
                                        {nullptr, stop_fd, false}}};

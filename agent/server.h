@@ -11,6 +11,7 @@
 #include "agent/handler.h"
 #include "agent/health.h"
 #include "agent/session.h"
+#include "agent/uplink.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "wire/messages.h"
@@ -67,6 +68,7 @@ class Server {
 
   std::unique_ptr<wire::Dealer> dealer_;
   Session session_;
+  Uplink uplink_;
   Session::State reported_ = Session::State::connecting;
   wire::Encoder encoder_;
   wire::Frame frame_;

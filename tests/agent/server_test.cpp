@@ -12,8 +12,9 @@ using namespace wdmoe;
 namespace {
 
 struct Station {
-  Station() {
-    auto bound = wire::Router::bind(context, folder.ipc("station"), {}, {});
+  explicit Station(const std::string& endpoint = {}) {
+    auto bound =
+        wire::Router::bind(context, endpoint.empty() ? folder.ipc("station") : endpoint, {}, {});
     REQUIRE(bound);
     router = std::move(*bound);
   }
@@ -79,6 +80,31 @@ TEST_CASE("server: says Hello, is not ready before Welcome, answers after it, sa
 
   agent.reset();
   CHECK(station.next<wire::Goodbye>().reason == "stopping");
+}
+
+TEST_CASE("server: paces its answers as told, until the share is over") {
+  Station station("tcp://127.0.0.1:*");
+  const test::RandomExperts weights(1, 1, 8, 8);
+  const test::FakeAgent agent(station.context, weights, station.agent());
+  const auto& hello = station.next<wire::Hello>();
+  CHECK((hello.features & wire::bit(fb::Feature::pacing)) != 0);
+  station.send(station.encoder.welcome({}));
+  std::uint64_t id = 0;
+  const auto next_report = [&] {  // the bound ends a failed test
+    for (int round = 0; round < 100'000; ++round) {
+      station.send_dispatch(++id);
+      if (const auto uplink = station.next<wire::ExpertResult>().telemetry.uplink) return *uplink;
+    }
+    FAIL("the agent reports nothing");
+    return wire::Uplink{};
+  };
+  CHECK(next_report().pacing_kbps == 0);
+  station.send(station.encoder.share({50'000, 60'000}));
+  CHECK(next_report().pacing_kbps == 50'000);
+  station.send(station.encoder.share({40'000, 1}));
+  bool over = false;
+  for (int round = 0; round < 100 && !over; ++round) over = next_report().pacing_kbps == 0;
+  CHECK(over);
 }
 
 TEST_CASE("server: junk is answered with malformed, and work goes on") {

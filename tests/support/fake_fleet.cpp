@@ -46,6 +46,7 @@ wire::Hello hello_of(const RandomExperts& weights, const FakeAgentOptions& optio
   hello.max_rows = options.max_rows;
   hello.experts = options.experts;
   hello.dtypes = {DType::f32, DType::f16, DType::bf16};
+  hello.features = wire::bit(fb::Feature::pacing);
   hello.instance = options.instance != 0 ? options.instance : ++instances;
   return hello;
 }
