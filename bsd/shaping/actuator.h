@@ -53,7 +53,9 @@ struct Health {
   std::string reason;  ///< one line, for people; empty when not degraded
 };
 
-/// Lives on the io thread.  No call blocks for more than a few milliseconds.
+/// Lives on the io thread; when that is stuck, the watchdog's thread calls restore() in its place.
+/// Never two calls at once (the shell holds a lock).  No call blocks for more than a few
+/// milliseconds.
 class Actuator {
  public:
   virtual ~Actuator() = default;

@@ -10,38 +10,24 @@
 #include <doctest/doctest.h>
 
 #include "bsd/radio/link.h"
+#include "tests/bsd/shaping/cell.h"
 
 using namespace wdmoe;
 using namespace wdmoe::shaping;
 using doctest::Approx;
 using radio::Medium;
+using test::kBitsPerRow;
+using test::kTick;
 
 namespace {
-
-constexpr double kBitsPerRow = 4096 * 8;
-constexpr double kTick = 0.02;
-
-AgentInput agent(std::size_t slot, double down_bps, double up_bps, double rows = 4) {
-  AgentInput input;
-  input.slot = slot;
-  input.name = "agent-" + std::to_string(slot);
-  input.address = "10.0.0." + std::to_string(slot + 2);
-  input.link.known = true;
-  input.link.down.rate_bps = down_bps;
-  input.link.up.rate_bps = up_bps;
-  input.link.down.measured = input.link.up.measured = true;
-  input.link.base_rtt_s = 0.01;
-  input.link.compute = {1e-3, 1e-4};
-  input.link.rows = rows;
-  return input;
-}
 
 std::vector<AgentInput> random_cell(std::mt19937& random, std::size_t count) {
   std::uniform_real_distribution<double> log_rate(std::log(1e6), std::log(100e6)), rows(0, 20);
   std::vector<AgentInput> agents;
   for (std::size_t slot = 0; slot < count; ++slot)
-    agents.push_back(agent(slot, std::exp(log_rate(random)), std::exp(log_rate(random)),
-                           random() % 4 == 0 ? 0 : rows(random)));
+    agents.push_back(test::measured_agent(slot, std::exp(log_rate(random)),
+                                          std::exp(log_rate(random)),
+                                          random() % 4 == 0 ? 0 : rows(random)));
   return agents;
 }
 
@@ -190,8 +176,9 @@ TEST_CASE("controller: a noisy estimate below the threshold changes nothing") {
 
 TEST_CASE("controller: more load gets more of the medium, and a load's agent is never starved") {
   Controller controller({});
-  const std::vector<AgentInput> agents{agent(0, 20e6, 20e6, 30), agent(1, 20e6, 20e6, 3),
-                                       agent(2, 20e6, 20e6, 0)};
+  const std::vector<AgentInput> agents{test::measured_agent(0, 20e6, 20e6, 30),
+                                       test::measured_agent(1, 20e6, 20e6, 3),
+                                       test::measured_agent(2, 20e6, 20e6, 0)};
   REQUIRE(controller.tick(0, agents, kBitsPerRow).reason == Reason::applied_first);
   const auto& shares = controller.plan().shares;
   CHECK(shares[0].down_bps > 2 * shares[1].down_bps);
@@ -208,14 +195,17 @@ TEST_CASE("controller: a configured capacity bounds the cell") {
   options.medium.reset();
   options.capacity_bps = 30e6;
   Controller controller(options);
-  controller.tick(0, std::vector{agent(0, 40e6, 10e6), agent(1, 20e6, 10e6)}, kBitsPerRow);
+  controller.tick(
+      0, std::vector{test::measured_agent(0, 40e6, 10e6), test::measured_agent(1, 20e6, 10e6)},
+      kBitsPerRow);
   const Plan& plan = controller.plan();
   CHECK(plan.shares[0].down_bps + plan.shares[1].down_bps == Approx(0.95 * 30e6));
   CHECK(plan.down_bps == Approx(0.95 * 30e6));
 }
 
 TEST_CASE("controller: says why it holds") {
-  std::vector<AgentInput> agents{agent(0, 20e6, 20e6), agent(1, 10e6, 10e6)};
+  std::vector<AgentInput> agents{test::measured_agent(0, 20e6, 20e6),
+                                 test::measured_agent(1, 10e6, 10e6)};
   Controller controller({});
   const auto tick = [&](double now_s) {
     return controller.tick(now_s, agents, kBitsPerRow).reason;
@@ -256,7 +246,7 @@ TEST_CASE("controller: says why it holds") {
   }
   SUBCASE("agents that come, move and leave") {
     CHECK(tick(0) == Reason::applied_first);
-    agents.push_back(agent(7, 5e6, 5e6));
+    agents.push_back(test::measured_agent(7, 5e6, 5e6));
     CHECK(tick(0.1) == Reason::held_late);
     CHECK(tick(0.12) == Reason::applied_agents);
     agents[1].address = "10.0.0.77";
