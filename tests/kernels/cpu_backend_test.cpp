@@ -1,6 +1,4 @@
 #include <cmath>
-#include <cstring>
-#include <deque>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -9,107 +7,24 @@
 #include "kernels/matmul.h"
 #include "kernels/reference.h"
 #include "kernels/thread_pool.h"
-#include "tests/kernels/kernel_cases.h"
+#include "tests/kernels/expert_cases.h"
 
 using namespace wdmoe;
 using namespace wdmoe::kernels;
 
 namespace {
 
-/// Experts with weights about 1/sqrt(inputs), so that results stay near 1 whatever the shape.
-class Experts {
- public:
-  Experts(std::size_t count, std::size_t hidden, std::size_t ffn, DType dtype)
-      : random_(41), hidden_(hidden) {
-    for (std::size_t expert = 0; expert < count; ++expert)
-      all_.push_back(
-          {tensor(ffn, hidden, dtype), tensor(ffn, hidden, dtype), tensor(hidden, ffn, dtype)});
-  }
-  void load_into(ExpertBackend& backend) const {
-    for (std::size_t expert = 0; expert < all_.size(); ++expert)
-      CHECK(backend.load(all_[expert]).value() == expert);
-  }
-  const ExpertWeights& operator[](std::size_t expert) const { return all_[expert]; }
-  std::size_t hidden() const { return hidden_; }
-  std::mt19937& random() { return random_; }
-
- private:
-  Tensor tensor(std::size_t rows, std::size_t cols, DType dtype) {
-    std::vector<float> values = random_floats(rows * cols, random_);
-    const float scale = std::sqrt(3.0f / static_cast<float>(cols));
-    for (float& value : values) value *= scale;
-    bytes_.emplace_back(1 + rows * cols * bytes_of(dtype));  // odd addresses
-    reference::to_wire({values.data(), rows, cols}, {bytes_.back().data() + 1, dtype, rows, cols});
-    return {bytes_.back().data() + 1, dtype, rows, cols};
-  }
-
-  std::mt19937 random_;
-  std::deque<std::vector<std::byte>> bytes_;
-  std::vector<ExpertWeights> all_;
-  std::size_t hidden_;
-};
-
-/// Rows and their experts: each row of `rows` visits `top` experts.
-struct Routing {
-  std::vector<std::vector<RowWeight>> rows;
-  std::vector<ExpertWork> work;
-
-  Routing(std::size_t experts, std::size_t count, std::size_t top) : rows(experts) {
-    for (std::uint32_t row = 0; row < count; ++row)
-      for (std::size_t choice = 0; choice < top; ++choice)
-        rows[(row * 3 + choice) % experts].push_back(
-            {row, 0.25f + 0.5f * static_cast<float>(choice)});
-    for (std::uint32_t expert = 0; expert < experts; ++expert)
-      if (!rows[expert].empty())
-        work.push_back({expert, {rows[expert].data(), rows[expert].size()}});
-  }
-  Span<const ExpertWork> span() const { return {work.data(), work.size()}; }
-};
-
-struct Case {
-  std::size_t experts, hidden, ffn, rows, top;
-  DType dtype;
-};
-
-/// Worst error in units of the bound.
-///
-/// Rounding errors of a sum of n terms behave like a random walk, about sqrt(n)·eps of the terms'
-/// size (Higham & Mary 2019); SiLU and the products add a few more.  An output is a sum of ffn
-/// terms, each a weight below sqrt(3/ffn) times an inner value below 4: at most 4·sqrt(3·ffn) in
-/// size.  `top` of them are added with weights below 1.  Where bf16 weights round rows, each of the
-/// two products adds a relative error of 2^-8 to all its terms.
-double worst_of(ThreadPool& pool, const Case& c) {
-  Experts experts(c.experts, c.hidden, c.ffn, c.dtype);
-  const auto cpu = make_cpu_backend(pool);
-  const auto plain = make_reference_backend();
-  experts.load_into(*cpu);
-  experts.load_into(*plain);
-  const OwnedTensor in(c.rows, c.hidden, DType::f32, 1, experts.random());
-  const Routing routing(c.experts, c.rows, c.top);
-  OwnedTensor actual(c.rows, c.hidden, DType::f32, 3, experts.random());
-  OwnedTensor expected(c.rows, c.hidden, DType::f32, 0, experts.random());
-  bool overflowed = true;
-  CHECK(cpu->run(routing.span(), in.view(), actual.writable(), overflowed));
-  CHECK_FALSE(overflowed);
-  CHECK(plain->run(routing.span(), in.view(), expected.writable(), overflowed));
-
-  const auto hidden = static_cast<double>(c.hidden), ffn = static_cast<double>(c.ffn);
+/// Where bf16 weights round rows, each of the two products adds a relative error of 2^-8.
+double worst_of_cpu(ThreadPool& pool, const ExpertCase& c) {
   const double rounded = c.dtype == DType::bf16 && rounds_bf16_rows() ? 2 * kBf16Epsilon : 0;
-  const double bound = static_cast<double>(c.top) * 4 * std::sqrt(3 * ffn) *
-                       ((std::sqrt(hidden) + std::sqrt(ffn) + 16) * kEpsilon + rounded);
-  WorstError worst;
-  for (std::size_t row = 0; row < c.rows; ++row)
-    for (std::size_t col = 0; col < c.hidden; ++col)
-      worst.see(static_cast<double>(reference::element(actual.view(), row, col)),
-                static_cast<double>(reference::element(expected.view(), row, col)), bound);
-  return worst.ratio();
+  return worst_of(*make_cpu_backend(pool), c, rounded);
 }
 
 }  // namespace
 
 TEST_CASE("cpu backend: equals the reference for decode, batches and prefill") {
   ThreadPool pool(2);
-  const Case cases[] = {
+  const ExpertCase cases[] = {
       {8, 64, 96, 1, 2, DType::f16},    {8, 64, 96, 4, 2, DType::bf16},
       {3, 36, 50, 5, 1, DType::f32},    {3, 36, 50, 40, 2, DType::f16},
       {1, 1, 1, 3, 1, DType::f32},      {2, 17, 33, 9, 2, DType::bf16},
@@ -118,11 +33,11 @@ TEST_CASE("cpu backend: equals the reference for decode, batches and prefill") {
   };
   for_each_target([&](const char* target) {
     double worst = 0;
-    for (const Case& c : cases) {
+    for (const ExpertCase& c : cases) {
       CAPTURE(target);
       CAPTURE(c.hidden);
       CAPTURE(c.rows);
-      const double ratio = worst_of(pool, c);
+      const double ratio = worst_of_cpu(pool, c);
       CHECK(ratio <= 1);
       worst = std::fmax(worst, ratio);
     }
