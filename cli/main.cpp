@@ -40,6 +40,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_simulate(commands);
   wdmoe::cli::add_eval(commands);
   wdmoe::cli::add_policy(commands);
+  wdmoe::cli::add_radio(commands);
   wdmoe::cli::add_trace(commands);
   try {
     app.parse(argc, argv);

@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <netlink/route/class.h>
+#include <netlink/route/link.h>
 #include <netlink/route/qdisc.h>
 #include <netlink/route/qdisc/fifo.h>
 #include <netlink/route/qdisc/fq_codel.h>
@@ -139,6 +140,34 @@ void add_leaf(Batch& batch, const Interface& interface, std::uint32_t minor, Lea
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_add_request(made_leaf.get(), NLM_F_CREATE, &message));
   batch.add(message, named("queue of class", handle_of(minor), interface));
+}
+
+void add_plain_root(Batch& batch, const Interface& interface, const std::string& kind) {
+  const QdiscPtr root = qdisc(interface, TC_H_ROOT, TC_HANDLE(1, 0), kind.c_str());
+  nl_msg* message = nullptr;
+  must(rtnl_qdisc_build_add_request(root.get(), NLM_F_CREATE | NLM_F_EXCL, &message));
+  batch.add(message, "tc: root " + kind + " of " + interface.name);
+}
+
+void remove_plain_root(Batch& batch, const Interface& interface) {
+  const QdiscPtr root(made(rtnl_qdisc_alloc()));
+  rtnl_tc_set_ifindex(TC_CAST(root.get()), interface.index);
+  rtnl_tc_set_parent(TC_CAST(root.get()), TC_H_ROOT);
+  nl_msg* message = nullptr;
+  must(rtnl_qdisc_build_delete_request(root.get(), &message));
+  batch.add(message, "tc: removing the root of " + interface.name);
+}
+
+void add_link(Batch& batch, const std::string& name, const std::string& kind) {
+  struct FreeLink {
+    void operator()(rtnl_link* link) const { rtnl_link_put(link); }
+  };
+  const std::unique_ptr<rtnl_link, FreeLink> link(made(rtnl_link_alloc()));
+  rtnl_link_set_name(link.get(), name.c_str());
+  must(rtnl_link_set_type(link.get(), kind.c_str()));
+  nl_msg* message = nullptr;
+  must(rtnl_link_build_add_request(link.get(), NLM_F_CREATE | NLM_F_EXCL, &message));
+  batch.add(message, "interface " + name + " (" + kind + ")");
 }
 
 }  // namespace wdmoe::shaping

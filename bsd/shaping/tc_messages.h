@@ -28,4 +28,10 @@ void put_class(Batch& batch, const Interface& interface, std::uint32_t minor,
 /// The discipline within a class of ours.
 void add_leaf(Batch& batch, const Interface& interface, std::uint32_t minor, Leaf leaf);
 
+/// A root of any kind without options, and its removal; to try what the kernel knows.
+void add_plain_root(Batch& batch, const Interface& interface, const std::string& kind);
+void remove_plain_root(Batch& batch, const Interface& interface);
+/// A virtual interface of any kind.
+void add_link(Batch& batch, const std::string& name, const std::string& kind);
+
 }  // namespace wdmoe::shaping

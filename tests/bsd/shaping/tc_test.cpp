@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bsd/shaping/classes.h"
+#include "bsd/shaping/probe.h"
 #include "tests/support/network_namespace.h"
 #include "tests/support/temp_folder.h"
 
@@ -284,6 +285,29 @@ TEST_CASE("tc: an interface that goes is no disaster") {
   CHECK(gone.error().code == Code::not_found);
   CHECK_FALSE(*reset_tc(Pair::kNear, Records(state.path())));
   CHECK(Tc::open({"no/name", state.path()}).error().code == Code::bad_input);
+}
+
+TEST_CASE("probe: says what the kernel has, and leaves interfaces alone") {
+  const Pair pair;
+  const test::TempFolder state;
+  const std::string original = qdiscs();
+  const auto findings = probe(Pair::kNear);
+  REQUIRE(findings);
+  CHECK(findings->net_admin);
+  CHECK(findings->htb == true);  // as the tests before have shown
+  CHECK(findings->fq.has_value());
+  CHECK(findings->ifb.has_value());
+  CHECK(findings->port->up);
+  CHECK(findings->port->owner == Owner::nobody);
+  CHECK(qdiscs() == original);
+  // What it says of fq_codel is what tc does.
+  const auto tc = opened(state.path());
+  REQUIRE(tc->apply(plan_of({2e6})));
+  CHECK((qdiscs().find("fq_codel") != std::string::npos) == *findings->fq_codel);
+  CHECK(probe(Pair::kNear)->port->owner == Owner::us);
+  const auto nowhere = probe("nowhere0");
+  REQUIRE_FALSE(nowhere);
+  CHECK(nowhere.error().code == Code::not_found);
 }
 
 TEST_CASE("tc: as many classes as there are slots") {
