@@ -52,6 +52,16 @@ struct Config {
   double beta = 0.3;
   std::filesystem::path layer_budgets;
 
+  std::vector<std::string> radio_actuators;
+  std::string radio_interface;
+  std::string radio_medium = "airtime";
+  double radio_bandwidth_mhz = 20;
+  double radio_capacity_mbps = 0;
+  milliseconds radio_tick{20};
+  milliseconds radio_refractory{100};
+  double radio_threshold = 0.08;
+  std::filesystem::path radio_log_csv;
+
   std::filesystem::path trace_directory;
   std::uint32_t trace_most_mib = 1024;
 
@@ -111,6 +121,28 @@ struct Config {
       "policy beta skips experts whose weight is below this share of the token's greatest");
     v("selection.layer_budgets", layer_budgets, anything(),
       "file with a quality for each layer (wdmoe eval sensitivity), used where none is set");
+
+    v("radio.actuators", radio_actuators, anything(),
+      "what may act on the air, several at once: tc, wifi, uplink, order, dry-run; none: links are "
+      "only measured");
+    v("radio.interface", radio_interface, anything(),
+      "network interface that carries the agents' traffic, for tc and wifi");
+    v("radio.medium", radio_medium,
+      one_of({"airtime", "fdma_separate", "fdma_common", "dedicated"}),
+      "how agents share the air: in turns, by bands of their own for each direction or for both, "
+      "or "
+      "not at all");
+    v("radio.bandwidth_mhz", radio_bandwidth_mhz, between(0.001, 1e6),
+      "the whole band, where agents have bands of their own");
+    v("radio.capacity_mbps", radio_capacity_mbps, between(0, 1e6),
+      "most payload of the cell (airtime: of both directions together), in Mbit/s; 0: as measured");
+    v("radio.tick_ms", radio_tick, between(5, 1'000), "time between two decisions");
+    v("radio.refractory_ms", radio_refractory, between(5, 60'000),
+      "least time between two changes of the shares");
+    v("radio.threshold", radio_threshold, between(0.01, 1),
+      "least relative change of a share that is worth a change");
+    v("radio.log_csv", radio_log_csv, anything(),
+      "file for every decision and its reason, overwritten at start; empty: none");
 
     v("trace.directory", trace_directory, anything(),
       "where wdmoe trace record may put its files; empty: nothing is recorded");

@@ -1,5 +1,6 @@
 #include "bsd/metrics.h"
 
+#include <algorithm>
 #include <chrono>
 #include <initializer_list>
 #include <limits>
@@ -156,6 +157,9 @@ void add_layers(const std::vector<LayerCounts>& layers, std::vector<MetricFamily
                       "Attention waiting latency. predicted and measured_of_predicted: from the "
                       "first row sent to the last answer, of exchanges that no other was in the "
                       "way of; measured: time of all exchanges that overlapped no other work.");
+  auto error = counter("wdmoe_layer_wait_prediction_error_total",
+                       "Sum of |predicted - measured| / measured over the exchanges counted by "
+                       "wdmoe_layer_waits_total{predicted=\"yes\"}.");
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerCounts& counts = layers[layer];
     const std::string name = std::to_string(layer);
@@ -168,30 +172,124 @@ void add_layers(const std::vector<LayerCounts>& layers, std::vector<MetricFamily
     wait.add(counts.predicted_s, {{"layer", name}, {"kind", "predicted"}})
         .add(counts.response_s, {{"layer", name}, {"kind", "measured_of_predicted"}})
         .add(counts.blocked_s, {{"layer", name}, {"kind", "measured"}});
+    error.add(counts.error, {{"layer", name}});
   }
-  for (Snapshot* family : {&rows, &kept, &drops, &substitutes, &waits, &wait}) family->to(families);
+  for (Snapshot* family : {&rows, &kept, &drops, &substitutes, &waits, &wait, &error})
+    family->to(families);
 }
 
-MetricFamily prediction_ratios(const PredictionRatios& ratios) {
+/// `counted`: kBounds, counts, sum.
+template <class Counted>
+MetricFamily histogram(std::string name, std::string help, const Counted& counted) {
   ClientMetric sample;
   std::uint64_t count = 0;
-  for (std::size_t bucket = 0; bucket < ratios.counts.size(); ++bucket) {
-    count += ratios.counts[bucket];
-    const double bound = bucket < PredictionRatios::kBounds.size()
-                             ? PredictionRatios::kBounds[bucket]
-                             : std::numeric_limits<double>::infinity();
+  for (std::size_t bucket = 0; bucket < counted.counts.size(); ++bucket) {
+    count += counted.counts[bucket];
+    const double bound = bucket < Counted::kBounds.size() ? Counted::kBounds[bucket]
+                                                          : std::numeric_limits<double>::infinity();
     sample.histogram.bucket.push_back({count, bound});
   }
   sample.histogram.sample_count = count;
-  sample.histogram.sample_sum = ratios.sum;
+  sample.histogram.sample_sum = counted.sum;
   MetricFamily family;
-  family.name = "wdmoe_layer_wait_prediction_ratio";
-  family.help =
-      "Predicted over measured waiting latency of exchanges that no other was in the way of; "
-      "1 is a perfect prediction.";
+  family.name = std::move(name);
+  family.help = std::move(help);
   family.type = MetricType::Histogram;
   family.metric.push_back(std::move(sample));
   return family;
+}
+
+void add_predictions(const LedgerSnapshot& selection, std::vector<MetricFamily>& families) {
+  families.push_back(histogram(
+      "wdmoe_layer_wait_prediction_ratio",
+      "Predicted over measured waiting latency of exchanges that no other was in the way of; "
+      "1 is a perfect prediction.",
+      selection.ratios));
+  families.push_back(histogram("wdmoe_layer_wait_prediction_error",
+                               "|predicted - measured| / measured of the same exchanges.",
+                               selection.errors));
+  if (selection.errors.recent_median >= 0)
+    gauge("wdmoe_layer_wait_prediction_error_median", "Of the last 256 of them.")
+        .add(selection.errors.recent_median)
+        .to(families);
+}
+
+void add_links(const FleetSnapshot& fleet, const std::vector<radio::LinkState>& links,
+               std::vector<MetricFamily>& families) {
+  auto rate = gauge("wdmoe_link_rate_bytes_per_second",
+                    "Payload that the agent's link is estimated to carry; source: measured, or "
+                    "seen_at_least where nothing showed more.");
+  auto rtt = gauge("wdmoe_link_rtt_seconds", "Least recent round trip of the agent's link.");
+  auto queueing = gauge("wdmoe_link_queueing_seconds", "Round trip beyond that now.");
+  auto retransmission =
+      gauge("wdmoe_link_retransmission_ratio", "Share of recent TCP segments sent again.");
+  auto compute = gauge("wdmoe_device_compute_seconds_per_row", "Estimated, on the agent's clock.");
+  auto load = gauge("wdmoe_device_load_rows", "Rows asked per exchange of a layer lately.");
+  for (std::size_t slot = 0; slot < std::min(fleet.agents.size(), links.size()); ++slot) {
+    const std::string& name = fleet.agents[slot].name;
+    const radio::LinkState& link = links[slot];
+    if (!link.known) continue;
+    const std::pair<const char*, const radio::DirectionState*> directions[] = {
+        {"downlink", &link.down}, {"uplink", &link.up}};
+    for (const auto& [direction, state] : directions) {
+      if (state->rate_bps > 0)
+        rate.add(state->rate_bps / 8, {{"device", name},
+                                       {"direction", direction},
+                                       {"source", state->measured ? "measured" : "seen_at_least"}});
+      retransmission.add(state->retransmission, {{"device", name}, {"direction", direction}});
+    }
+    rtt.add(link.base_rtt_s, {{"device", name}});
+    queueing.add(link.queueing_s, {{"device", name}});
+    compute.add(link.compute.per_row_s, {{"device", name}});
+    load.add(link.rows, {{"device", name}});
+  }
+  for (Snapshot* family : {&rate, &rtt, &queueing, &retransmission, &compute, &load})
+    family->to(families);
+}
+
+void add_shaper(const shaping::ShaperReport& shaper, std::vector<MetricFamily>& families) {
+  auto state = gauge("wdmoe_controller_state", "1 for the state that the controller is in.");
+  for (const auto one :
+       {shaping::ShaperState::running, shaping::ShaperState::frozen, shaping::ShaperState::safe})
+    state.add(one == shaper.state ? 1.0 : 0.0, {{"state", std::string(name_of(one))}});
+  state.to(families);
+  counter("wdmoe_controller_ticks_total", "Decisions, by whether the tick came in time.")
+      .add(shaper.ticks - shaper.late_ticks, {{"outcome", "in_time"}})
+      .add(shaper.late_ticks, {{"outcome", "late"}})
+      .to(families);
+  counter("wdmoe_controller_changes_total", "Plans handed to the actuators.")
+      .add(shaper.changes)
+      .to(families);
+  counter("wdmoe_controller_rescues_total", "Times that the queues were let go.")
+      .add(shaper.rescues)
+      .to(families);
+  auto actions = counter("wdmoe_controller_actions_total", "Plans, by what the actuator said.");
+  auto degraded = gauge("wdmoe_actuator_degraded", "1 while it has no effect.");
+  auto commanded = gauge("wdmoe_share_commanded_bytes_per_second", "Payload granted to the agent.");
+  auto observed = gauge("wdmoe_share_observed_bytes_per_second", "The same, read back.");
+  for (const shaping::Share& share : shaper.plan.shares)
+    commanded.add(share.down_bps / 8, {{"device", share.agent}, {"direction", "downlink"}})
+        .add(share.up_bps / 8, {{"device", share.agent}, {"direction", "uplink"}});
+  for (const shaping::ActuatorReport& actuator : shaper.actuators) {
+    actions.add(actuator.applied, {{"actuator", actuator.name}, {"outcome", "applied"}})
+        .add(actuator.failed, {{"actuator", actuator.name}, {"outcome", "failed"}});
+    degraded.add(actuator.health.degraded ? 1.0 : 0.0, {{"actuator", actuator.name}});
+    for (const shaping::Observed& one : actuator.observed) {
+      const auto share =
+          std::find_if(shaper.plan.shares.begin(), shaper.plan.shares.end(),
+                       [&one](const shaping::Share& each) { return each.slot == one.slot; });
+      if (share == shaper.plan.shares.end()) continue;
+      const auto add = [&](const std::optional<double>& bps, const char* direction) {
+        if (bps)
+          observed.add(
+              *bps / 8,
+              {{"device", share->agent}, {"direction", direction}, {"actuator", actuator.name}});
+      };
+      add(one.down_bps, "downlink");
+      add(one.up_bps, "uplink");
+    }
+  }
+  for (Snapshot* family : {&actions, &degraded, &commanded, &observed}) family->to(families);
 }
 
 }  // namespace
@@ -229,15 +327,18 @@ void Metrics::observe_inter_token(double s) {
 }
 
 std::string Metrics::text(const EngineStats& engine, const FleetSnapshot* fleet,
-                          const LedgerSnapshot& selection, const std::string& policy) const {
+                          const LedgerSnapshot& selection, const std::string& policy,
+                          const AirReport* air) const {
   auto families = instruments_->registry.Collect();
   add_engine(engine, families);
   gauge("wdmoe_selection_policy_info", "The policy in force; requests may ask for another.")
       .add(1.0, {{"policy", policy}})
       .to(families);
   add_layers(selection.layers, families);
-  families.push_back(prediction_ratios(selection.ratios));
+  add_predictions(selection, families);
   if (fleet != nullptr) add_fleet(*fleet, families);
+  if (fleet != nullptr && air != nullptr) add_links(*fleet, air->links, families);
+  if (air != nullptr && air->shaper) add_shaper(*air->shaper, families);
   return prometheus::TextSerializer().Serialize(families);
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "bsd/air_control.h"
 #include "bsd/engine.h"
 #include "bsd/fleet/fleet.h"
 #include "bsd/moe/ledger.h"
@@ -23,10 +24,11 @@ class Metrics {
   void observe_first_token(double seconds);
   void observe_inter_token(double seconds);
 
-  /// The whole page; `policy`: in force now.  `fleet` is empty when the experts are in this
-  /// process.
+  /// The whole page; `policy`: in force now.  `fleet` and `air` are empty when the experts are in
+  /// this process.
   std::string text(const EngineStats& engine, const FleetSnapshot* fleet,
-                   const LedgerSnapshot& selection, const std::string& policy) const;
+                   const LedgerSnapshot& selection, const std::string& policy,
+                   const AirReport* air = nullptr) const;
 
  private:
   struct Instruments;

@@ -15,12 +15,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bsd/actuators.h"
+#include "bsd/air_control.h"
 #include "bsd/api/server.h"
 #include "bsd/control.h"
 #include "bsd/decode.h"
 #include "bsd/engine.h"
 #include "bsd/engine_host.h"
 #include "bsd/fleet/fleet.h"
+#include "bsd/http_settings.h"
 #include "bsd/layer_budgets.h"
 #include "bsd/metrics.h"
 #include "bsd/model/kv_cache.h"
@@ -29,6 +32,7 @@
 #include "bsd/moe/ledger.h"
 #include "bsd/moe/switchable.h"
 #include "bsd/reports.h"
+#include "bsd/status.h"
 #include "bsd/trace/recorder.h"
 #include "common/log.h"
 #include "common/threads.h"
@@ -43,11 +47,6 @@ namespace {
 constexpr std::chrono::seconds kDrain{10};           // running answers after a stop
 constexpr std::chrono::milliseconds kFlushLook{10};  // last bytes of those answers …
 constexpr int kFlushLooks = 100;                     // … for at most a second
-
-std::string served_name(const Config& config) {
-  if (!config.served_name.empty()) return config.served_name;
-  return std::filesystem::weakly_canonical(config.model).filename().string();
-}
 
 EngineOptions engine_options(const Config& config) {
   EngineOptions options;
@@ -87,11 +86,13 @@ struct Station::Parts {
   std::unique_ptr<Fleet> open_fleet();
   std::unique_ptr<ExpertRunner> load_local_experts();
   std::unique_ptr<EngineHost> make_host();
+  std::unique_ptr<AirControl> make_air_control();
   std::unique_ptr<SwitchablePolicy> make_policy_of_config() const;
   trace::Recorder::Options recorder_options();
-  api::Settings api_settings(int inherited_http) const;
   api::Hooks api_hooks();
   Result<void> submit(Request request, EventSink sink);
+  FleetSnapshot fleet_snapshot() const { return fleet ? fleet->snapshot() : FleetSnapshot{}; }
+  AirReport air_report() const { return air ? air->report() : AirReport{}; }
   api::Health health() const;
   std::string model_summary() const;
   bool turning() const;
@@ -128,6 +129,7 @@ struct Station::Parts {
 
   boost::asio::io_context io;
   boost::asio::steady_timer flush_timer;
+  std::unique_ptr<AirControl> air;  // none with the experts in this process
   api::Server server;
 };
 
@@ -152,7 +154,9 @@ Station::Parts::Parts(const Config& config_in, int inherited_http)
       cache(model, std::size_t{config.kv_cache_mib} << 20),
       engine(engine_options(config), *decoder, cache, *tokenizer, *host, clock),
       flush_timer(io),
-      server(io, api_settings(inherited_http), api_hooks(), *tokenizer) {
+      air(make_air_control()),
+      server(io, http_settings(config, inherited_http, model, *tokenizer, engine.max_context()),
+             api_hooks(), *tokenizer) {
   decoder->selector().add_witness(ledger);
   decoder->selector().add_witness(recorder);
 }
@@ -184,6 +188,14 @@ std::unique_ptr<EngineHost> Station::Parts::make_host() {
   return std::make_unique<LocalHost>();
 }
 
+std::unique_ptr<AirControl> Station::Parts::make_air_control() {
+  check_actuators(config);
+  if (!fleet) return nullptr;
+  const auto bits_per_row =
+      static_cast<double>(model.hidden * bytes_of(require(dtype_from(config.wire))) * 8);
+  return std::make_unique<AirControl>(io, config, *fleet, clock, bits_per_row);
+}
+
 std::unique_ptr<SwitchablePolicy> Station::Parts::make_policy_of_config() const {
   std::vector<double> layer_quality;
   if (!config.layer_budgets.empty())
@@ -204,34 +216,6 @@ trace::Recorder::Options Station::Parts::recorder_options() {
   return options;
 }
 
-api::Settings Station::Parts::api_settings(int inherited_http) const {
-  api::Settings settings;
-  settings.listen = config.http_listen;
-  settings.inherited_fd = inherited_http;
-  settings.max_connections = config.http_connections;
-  settings.max_body_bytes = std::size_t{config.http_body_kib} << 10;
-  settings.model.name = served_name(config);
-  settings.model.max_context = engine.max_context();
-  settings.model.layers = model.layers;
-  settings.model.experts = model.experts;
-  settings.model.hidden = model.hidden;
-  settings.model.vocabulary = model.vocabulary;
-  settings.model.created = std::chrono::duration_cast<std::chrono::seconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
-  for (const PolicyEntry& entry : policies())
-    settings.model.policies.push_back({std::string(entry.name), std::string(entry.help)});
-  if (const auto begin = tokenizer->encode("", true); begin && !begin->empty())
-    settings.model.bos_token = tokenizer->decode(*begin, false);
-  if (!model.eos_tokens.empty()) {
-    const Token end = model.eos_tokens.front();
-    settings.model.eos_token = tokenizer->decode(Span<const Token>(&end, 1), false);
-  }
-  settings.chat = {config.chat_system_prefix, config.chat_user_prefix, config.chat_assistant_prefix,
-                   config.chat_separator};
-  return settings;
-}
-
 api::Hooks Station::Parts::api_hooks() {
   api::Hooks hooks;
   hooks.submit = [this](Request request, EventSink sink) {
@@ -240,12 +224,22 @@ api::Hooks Station::Parts::api_hooks() {
   hooks.cancel = [this](RequestId id) { engine.cancel(id); };
   hooks.health = [this] { return health(); };
   hooks.metrics = [this] {
-    std::optional<FleetSnapshot> agents;
-    if (fleet) agents = fleet->snapshot();
-    return metrics.text(engine.stats(), agents ? &*agents : nullptr, ledger.snapshot(),
-                        policy->setting().policy);
+    const FleetSnapshot agents = fleet_snapshot();
+    const AirReport on_air = air_report();
+    return metrics.text(engine.stats(), fleet ? &agents : nullptr, ledger.snapshot(),
+                        policy->setting().policy, &on_air);
   };
-  hooks.agents = [this] { return agents_json(fleet ? fleet->snapshot() : FleetSnapshot{}); };
+  hooks.agents = [this] { return agents_json(fleet_snapshot()); };
+  hooks.status = [this] {
+    return status_json({served_name(config), policy->setting().policy, health().ready,
+                        in_seconds(clock.now().time_since_epoch()), engine.stats(),
+                        fleet_snapshot(), air_report(), ledger.snapshot().errors});
+  };
+  hooks.radio = [this] { return radio_json(air_report()); };
+  hooks.freeze_radio = [this](bool on) -> Result<void> {
+    if (!air) return fail(Code::unavailable, "the experts are in this process: there is no radio");
+    return air->freeze(on);
+  };
   control.serve(hooks);
   hooks.count_request = [this](unsigned status) { metrics.count_request(status); };
   hooks.observe_first_token = [this](double seconds) { metrics.observe_first_token(seconds); };
@@ -284,6 +278,7 @@ void Station::Parts::run(int stop_fd) {
                   [this](boost::system::error_code) { begin_stop(); });
   const auto work = boost::asio::make_work_guard(io);
 
+  if (air) air->start();
   std::exception_ptr broken, engine_broken;
   std::thread engine_thread([&] {
     try {
@@ -316,6 +311,7 @@ void Station::Parts::begin_stop() {
 
 void Station::Parts::finish_stop() {
   server.stop_accepting();
+  if (air) air->stop();
   flush_then_close(kFlushLooks);
 }
 
@@ -345,6 +341,9 @@ std::string Station::check(Config config) {
     require(wire::server_keys(config.fleet_listen, config.insecure, config.secret_key,
                               config.authorized_agents));
     config.fleet_listen = "inproc://check";  // nobody outside this process sees it
+    check_actuators(config);
+    config.radio_actuators.clear();  // a running base station holds them
+    config.radio_log_csv.clear();
   }
   // In place of a listening socket, one that is not bound to anything; the server owns it.
   const Station station(config, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -62,6 +62,7 @@ void add_bench(Commands& commands);
 void add_allocate(Commands& commands);
 void add_simulate(Commands& commands);
 void add_eval(Commands& commands);
+void add_status(Commands& commands);
 void add_policy(Commands& commands);
 void add_radio(Commands& commands);
 void add_trace(Commands& commands);

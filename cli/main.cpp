@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_allocate(commands);
   wdmoe::cli::add_simulate(commands);
   wdmoe::cli::add_eval(commands);
+  wdmoe::cli::add_status(commands);
   wdmoe::cli::add_policy(commands);
   wdmoe::cli::add_radio(commands);
   wdmoe::cli::add_trace(commands);

@@ -108,9 +108,12 @@ void add_radio_reset(CommandGroup& commands) {
 }
 
 void add_radio(Commands& commands) {
-  CommandGroup own(commands, "radio", "The radio of this machine: what it can do, and undoing it");
+  CommandGroup own(commands, "radio",
+                   "The radio: what this machine can do, undoing it, holding a station's shares");
   add_radio_check(own);
   add_radio_reset(own);
+  add_radio_freeze(own);
+  add_radio_resume(own);
 }
 
 }  // namespace wdmoe::cli

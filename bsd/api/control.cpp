@@ -101,7 +101,34 @@ ApiResult<void> change_policy(const HttpRequest& request, const RouteContext& co
   return {};
 }
 
+ApiResult<void> change_radio(const HttpRequest& request, const RouteContext& context) {
+  WDMOE_API_ASSIGN(body, parse_object(request.body));
+  if (auto done = refuse_others(body, {"frozen"}); !done) return tl::unexpected(done.error());
+  if (find_field(body, "frozen") == nullptr) return bad_field("frozen", "should be true or false");
+  WDMOE_API_ASSIGN(frozen, bool_field(body, "frozen", false));
+  if (const auto done = context.hooks.freeze_radio(frozen); !done) {
+    ApiError refusal;
+    refusal.status = 409;
+    refusal.message = done.error().text;
+    refusal.param = "frozen";
+    return tl::unexpected(std::move(refusal));
+  }
+  return {};
+}
+
 }  // namespace
+
+HttpResponse radio(const HttpRequest&, const RouteContext& context) {
+  HttpResponse response;
+  response.body = context.hooks.radio();
+  return response;
+}
+
+HttpResponse put_radio(const HttpRequest& request, const RouteContext& context) {
+  if (const auto changed = change_radio(request, context); !changed)
+    return error_response(changed.error());
+  return radio(request, context);
+}
 
 HttpResponse policy(const HttpRequest&, const RouteContext& context) {
   const PolicyState state = context.hooks.policy();

@@ -24,4 +24,11 @@ HttpResponse put_trace(const HttpRequest& request, const RouteContext& context);
 /// Finishes the recording that runs.
 HttpResponse delete_trace(const HttpRequest& request, const RouteContext& context);
 
+/// What the controller of the radio does; {"state": "off"} where there is none.
+HttpResponse radio(const HttpRequest& request, const RouteContext& context);
+
+/// {"frozen": true or false}: what is in force stays, or follows the links again.  Answers as
+/// radio() does; 409 where there is no controller.
+HttpResponse put_radio(const HttpRequest& request, const RouteContext& context);
+
 }  // namespace wdmoe::bsd::api

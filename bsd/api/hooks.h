@@ -46,8 +46,11 @@ struct Hooks {
   std::function<Result<void>(Request, EventSink)> submit;
   std::function<void(RequestId)> cancel;  ///< the client went away; unknown ids are ignored
   std::function<Health()> health;
-  std::function<std::string()> metrics;  ///< Prometheus text
-  std::function<std::string()> agents;   ///< JSON of GET /wdmoe/v1/agents
+  std::function<std::string()> metrics;            ///< Prometheus text
+  std::function<std::string()> agents;             ///< JSON of GET /wdmoe/v1/agents
+  std::function<std::string()> status;             ///< JSON of GET /wdmoe/v1/status
+  std::function<std::string()> radio;              ///< JSON of GET /wdmoe/v1/radio
+  std::function<Result<void>(bool)> freeze_radio;  ///< unavailable: it is not controlled -> 409
   std::function<PolicyState()> policy;
   std::function<Result<void>(const PolicyState&)> set_policy;  ///< from the next layer on
   std::function<TraceState()> trace;

@@ -59,6 +59,12 @@ HttpResponse agents(const HttpRequest&, const RouteContext& context) {
   return response;
 }
 
+HttpResponse status(const HttpRequest&, const RouteContext& context) {
+  HttpResponse response;
+  response.body = context.hooks.status();
+  return response;
+}
+
 HttpResponse tokenizer_info(const HttpRequest&, const RouteContext& context) {
   const auto text_or_null = [](const std::string& text) {
     return text.empty() ? json() : json(text);
@@ -116,6 +122,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/health", health},
     {"GET", "/metrics", metrics},
     {"GET", "/wdmoe/v1/agents", agents},
+    {"GET", "/wdmoe/v1/status", status},
+    {"GET", "/wdmoe/v1/radio", radio},
+    {"PUT", "/wdmoe/v1/radio", put_radio},
     {"GET", "/wdmoe/v1/policy", policy},
     {"PUT", "/wdmoe/v1/policy", put_policy},
     {"GET", "/wdmoe/v1/trace", trace},

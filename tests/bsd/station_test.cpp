@@ -7,10 +7,12 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "bsd/actuators.h"
 #include "bsd/config.h"
 #include "bsd/control.h"
 #include "bsd/metrics.h"
 #include "bsd/reports.h"
+#include "bsd/status.h"
 
 using namespace wdmoe;
 using namespace wdmoe::bsd;
@@ -32,6 +34,36 @@ FleetSnapshot one_agent() {
   fleet.missing = "every expert has a home";
   fleet.agents = {agent};
   return fleet;
+}
+
+/// One agent with a link, granted a share by one actuator.
+AirReport air_of_one() {
+  AirReport air;
+  radio::LinkState link;
+  link.known = true;
+  link.down = {8e6, true, 99, 0.25};
+  link.up = {4e6, false, 98, 0};
+  link.base_rtt_s = 0.012;
+  link.rows = 2.5;
+  air.links = {link};
+  shaping::ShaperReport& shaper = air.shaper.emplace();
+  shaper.state = shaping::ShaperState::frozen;
+  shaper.ticks = 10;
+  shaper.late_ticks = 1;
+  shaping::Share share;
+  share.agent = "jetson-1";
+  share.down_bps = 16e5;
+  shaper.plan.number = 3;
+  shaper.plan.shares = {share};
+  shaping::ActuatorReport tc;
+  tc.name = "tc";
+  tc.health = {true, "jetson-1 is not shaped: nothing is set for it"};
+  tc.applied = 3;
+  shaping::Observed observed;
+  observed.down_bps = 8e5;
+  tc.observed = {observed};
+  shaper.actuators = {tc};
+  return air;
 }
 
 bool has_line(const std::string& page, const std::string& line) {
@@ -176,4 +208,97 @@ TEST_CASE("control: the fingerprint names the knob that the policy reads, and no
   CHECK(layers.rfind("minmax@layers:", 0) == 0);
   CHECK(of({"minmax", {}}, {}, {0.5, 0.6}) == layers);
   CHECK(of({"minmax", {}}, {}, {0.6, 0.5}) != layers);
+}
+
+TEST_CASE("metrics: the air's page holds estimates, what was commanded and what is observed") {
+  const FleetSnapshot fleet = one_agent();
+  const AirReport air = air_of_one();
+  LedgerSnapshot selection;
+  selection.layers.resize(1);
+  selection.layers[0].error = 0.75;
+  selection.errors.counts[6] = 4;
+  selection.errors.recent_median = 0.125;
+  const std::string page = Metrics().text({}, &fleet, selection, "topk", &air);
+  CAPTURE(page);
+  for (const char* line :
+       {"wdmoe_link_rate_bytes_per_second{device=\"jetson-1\",direction=\"downlink\",source="
+        "\"measured\"} 1000000",
+        "wdmoe_link_rate_bytes_per_second{device=\"jetson-1\",direction=\"uplink\",source="
+        "\"seen_at_least\"} 500000",
+        "wdmoe_link_rtt_seconds{device=\"jetson-1\"} 0.012",
+        "wdmoe_link_retransmission_ratio{device=\"jetson-1\",direction=\"downlink\"} 0.25",
+        "wdmoe_device_load_rows{device=\"jetson-1\"} 2.5",
+        "wdmoe_controller_state{state=\"frozen\"} 1",
+        "wdmoe_controller_ticks_total{outcome=\"in_time\"} 9",
+        "wdmoe_controller_actions_total{actuator=\"tc\",outcome=\"applied\"} 3",
+        "wdmoe_actuator_degraded{actuator=\"tc\"} 1",
+        "wdmoe_share_commanded_bytes_per_second{device=\"jetson-1\",direction=\"downlink\"} 200000",
+        "wdmoe_share_observed_bytes_per_second{device=\"jetson-1\",direction=\"downlink\",actuator="
+        "\"tc\"} 100000",
+        "wdmoe_layer_wait_prediction_error_total{layer=\"0\"} 0.75",
+        "wdmoe_layer_wait_prediction_error_bucket{le=\"0.15\"} 4",
+        "wdmoe_layer_wait_prediction_error_median 0.125"})
+    CHECK_MESSAGE(has_line(page, line), line);
+}
+
+TEST_CASE("status: one agent's link, share and read-back, and the controller's state") {
+  StatusInput input;
+  input.model = "demo";
+  input.policy = "minmax";
+  input.ready = true;
+  input.now_s = 100;
+  input.fleet = one_agent();
+  input.fleet.agents[0].address = "10.0.0.2";
+  input.air = air_of_one();
+  input.prediction.counts[6] = 4;
+  input.prediction.sum = 0.5;
+  input.prediction.recent_median = 0.125;
+  const auto body = nlohmann::json::parse(status_json(input));
+  CHECK(body["ready"] == true);
+  CHECK(body["prediction"]["exchanges"] == 4);
+  CHECK(body["prediction"]["mean_error"] == 0.125);
+  const auto& agent = body["agents"][0];
+  CHECK(agent["address"] == "10.0.0.2");
+  CHECK(agent["link"]["down"]["rate_bps"] == 8e6);
+  CHECK(agent["link"]["down"]["age_s"] == 1);
+  CHECK(agent["link"]["up"]["measured"] == false);
+  CHECK_FALSE(agent["link"].contains("station"));
+  CHECK(agent["commanded"]["down_bps"] == 16e5);
+  CHECK(agent["observed"]["tc"]["down_bps"] == 8e5);
+  CHECK_FALSE(agent["observed"]["tc"].contains("up_bps"));
+  CHECK(body["radio"]["state"] == "frozen");
+  CHECK(body["radio"]["actuators"][0]["degraded"] == true);
+  CHECK(nlohmann::json::parse(radio_json(input.air)) == body["radio"]);
+}
+
+TEST_CASE("status: without a radio, and with agents nobody has heard of") {
+  StatusInput input;
+  input.fleet = one_agent();
+  const auto body = nlohmann::json::parse(status_json(input));
+  CHECK(body["radio"]["state"] == "off");
+  CHECK(body["agents"][0]["link"].is_null());
+  CHECK(body["agents"][0]["commanded"].is_null());
+  CHECK(body["prediction"]["recent_median_error"].is_null());
+}
+
+TEST_CASE("actuators: what cannot be is refused at the start, by name") {
+  const auto refused = [](std::vector<std::string> names, bool local, const char* interface) {
+    bsd::Config config;
+    config.radio_actuators = std::move(names);
+    config.local_experts = local;
+    config.radio_interface = interface;
+    try {
+      check_actuators(config);
+    } catch (const std::runtime_error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(refused({}, false, "") == "");
+  CHECK(refused({"dry-run"}, false, "") == "");
+  CHECK(refused({"antenna"}, false, "").find("'antenna' is no actuator: expected tc, ") !=
+        std::string::npos);
+  CHECK(refused({"dry-run", "dry-run"}, false, "").find("twice") != std::string::npos);
+  CHECK(refused({"dry-run"}, true, "").find("fleet.local_experts") != std::string::npos);
+  CHECK(refused({"tc"}, false, "").find("radio.interface is empty") != std::string::npos);
 }

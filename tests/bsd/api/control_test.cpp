@@ -133,3 +133,25 @@ TEST_CASE("control: an answer's fingerprint follows the policy its request asked
   CHECK(fingerprint("{}") == "test-build");
   CHECK(fingerprint(R"({"policy":"minmax"})") == "test-build-wish");
 }
+
+TEST_CASE("control: the radio is frozen and resumed, and what is no wish is refused") {
+  ServerFixture fixture;
+  constexpr const char* kRadio = "/wdmoe/v1/radio";
+  CHECK(ask(fixture, get(kRadio)).parsed()["state"] == "running");
+  CHECK(ask(fixture, put(kRadio, R"({"frozen":true})")).parsed()["state"] == "frozen");
+  for (const char* body : {R"({})", R"({"frozen":1})", R"({"frozen":true,"x":1})", "[]"}) {
+    CAPTURE(body);
+    CHECK(ask(fixture, put(kRadio, body)).status == 400);
+  }
+  CHECK(ask(fixture, get(kRadio)).parsed()["state"] == "frozen");
+  CHECK(ask(fixture, put(kRadio, R"({"frozen":false})")).parsed()["state"] == "running");
+  fixture.engine.set_radio_controlled(false);
+  const Reply refused = ask(fixture, put(kRadio, R"({"frozen":true})"));
+  CHECK(refused.status == 409);
+  CHECK(refused.parsed()["error"]["message"] == "radio.actuators is empty");
+}
+
+TEST_CASE("control: status is there") {
+  ServerFixture fixture;
+  CHECK(ask(fixture, get("/wdmoe/v1/status")).parsed()["ready"] == true);
+}

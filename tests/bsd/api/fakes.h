@@ -2,6 +2,7 @@
 // Stand-ins for the API's tests: a tokenizer of bytes and an engine that counts letters.
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <string>
@@ -104,6 +105,8 @@ class FakeEngine {
  public:
   explicit FakeEngine(bool answers_at_once) : answers_at_once_(answers_at_once) {}
 
+  void set_radio_controlled(bool on) { radio_controlled_ = on; }
+
   Hooks hooks() {
     Hooks hooks;
     hooks.submit = [this](Request request, EventSink sink) {
@@ -153,6 +156,15 @@ class FakeEngine {
       return std::string(wish.policy ? "test-build-wish" : "test-build");
     };
     hooks.agents = [] { return std::string(R"({"agents":[]})"); };
+    hooks.status = [] { return std::string(R"({"ready":true})"); };
+    hooks.radio = [this] {
+      return std::string(radio_frozen_ ? R"({"state":"frozen"})" : R"({"state":"running"})");
+    };
+    hooks.freeze_radio = [this](bool on) -> Result<void> {
+      if (!radio_controlled_) return fail(Code::unavailable, "radio.actuators is empty");
+      radio_frozen_ = on;
+      return {};
+    };
     hooks.count_request = [this](unsigned status) {
       const std::lock_guard<std::mutex> lock(mutex_);
       statuses_.push_back(status);
@@ -229,6 +241,7 @@ class FakeEngine {
 
  private:
   const bool answers_at_once_;
+  std::atomic<bool> radio_controlled_{true}, radio_frozen_{false};
   mutable std::mutex mutex_;
   std::map<RequestId, std::pair<Request, EventSink>> open_;
   std::vector<RequestId> cancelled_;

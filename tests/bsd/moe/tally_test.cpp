@@ -148,6 +148,26 @@ TEST_CASE("ledger: sums by layer, and ratios of predictions by bucket") {
     CHECK(seen.ratios.counts[bucket] == (bound == 1.0 || bound == 2.0 || bound == 1e9));
   }
   CHECK(seen.ratios.sum == Approx(503));
+  // |2 - 1|, |1 - 1|, |500 - 1|
+  CHECK(seen.errors.sum == Approx(500));
+  CHECK(seen.layers[1].error == Approx(500));
+  CHECK(seen.errors.recent_median == Approx(1));
+  CHECK(seen.errors.counts.front() == 1);
+  CHECK(seen.errors.counts.back() == 1);
+  CHECK(seen.errors.counts[10] == 1);  // up to 1
+}
+
+TEST_CASE("ledger: the recent median error is of the last exchanges only") {
+  Ledger ledger(1);
+  CHECK(ledger.snapshot().errors.recent_median < 0);
+  const Selection selection;
+  const SelectionInput input;
+  for (std::size_t i = 0; i < 2 * PredictionErrors::kRecent; ++i) {
+    ledger.decided({i + 1, {}, 0, input, selection, {}});
+    ledger.waited({0, i < PredictionErrors::kRecent ? 0.003 : 0.0011, 0.001, 0});
+    ledger.completed();
+  }
+  CHECK(ledger.snapshot().errors.recent_median == Approx(0.1).epsilon(1e-5));
 }
 
 TEST_CASE("ledger: a step that failed counts for nothing, the one tried again once") {
