@@ -6,37 +6,23 @@
 #include <optional>
 
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/route/class.h>
-#include <netlink/route/link.h>
-#include <netlink/route/qdisc.h>
-#include <netlink/route/qdisc/htb.h>
-#include <netlink/route/tc.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 
+#include "common/check.h"
+
 namespace wdmoe::shaping {
 namespace {
 
-constexpr std::size_t kAnswerBytes = 32 * 1024;  // an acknowledgement comes alone, a dump in pages
+constexpr std::size_t kAnswerBytes = 64 * 1024;  // twice the largest page of a dump
 // Of the socket, each way: what every kernel grants without privilege.  It takes a system call of
 // 64 classes (2.2 KiB each, libnl adds the rate tables that old kernels wanted) and the answers.
 constexpr int kSocketBytes = 212'992;
 constexpr std::size_t kCallBytes = 160 * 1024, kCallMessages = 256;
 constexpr timeval kPatience{2, 0};  // the kernel answers at once; this only bounds a surprise
-
-struct FreeCache {
-  void operator()(nl_cache* cache) const { nl_cache_free(cache); }
-};
-using Cache = std::unique_ptr<nl_cache, FreeCache>;
-
-Error from_libnl(const std::string& doing, int code) {
-  return Error{Code::io, doing + ": " + nl_geterror(code)};
-}
 
 Code code_of(int error) {
   switch (error) {
@@ -78,93 +64,52 @@ Error refusal(const std::string& what, int error, const std::string& kernel) {
   return Error{code_of(error), std::move(text)};
 }
 
-Interface interface_of(rtnl_link* link) {
-  const char* name = rtnl_link_get_name(link);
-  return {name == nullptr ? "" : name, rtnl_link_get_ifindex(link),
-          (rtnl_link_get_flags(link) & IFF_UP) != 0};
-}
-
-HtbClass class_from(nl_object* object) {
-  auto* found = reinterpret_cast<rtnl_class*>(object);
-  rtnl_tc* tc = TC_CAST(found);
-  HtbClass out;
-  out.handle = rtnl_tc_get_handle(tc);
-  out.parent = rtnl_tc_get_parent(tc);
-  out.rate_bps = std::uint64_t{rtnl_htb_get_rate(found)} * 8;
-  out.ceil_bps = std::uint64_t{rtnl_htb_get_ceil(found)} * 8;
-  out.sent_bytes = rtnl_tc_get_stat(tc, RTNL_TC_BYTES);
-  out.sent_packets = rtnl_tc_get_stat(tc, RTNL_TC_PACKETS);
-  out.drops = rtnl_tc_get_stat(tc, RTNL_TC_DROPS);
-  out.backlog_bytes = static_cast<std::uint32_t>(rtnl_tc_get_stat(tc, RTNL_TC_BACKLOG));
-  return out;
-}
-
 }  // namespace
 
-Result<void> check_interface_name(std::string_view name) {
-  const bool letters = std::all_of(
-      name.begin(), name.end(), [](char c) { return c > ' ' && c < 127 && c != '/' && c != ':'; });
-  if (!name.empty() && name.size() < IFNAMSIZ && letters && name != "." && name != "..") return {};
-  return fail(Code::bad_input, "interface '" + std::string(name.substr(0, 40)) +
-                                   "': expected 1 to 15 printable characters without '/' and ':'");
-}
-
-void Batch::Free::operator()(nl_msg* message) const {
+void FreeMessage::operator()(nl_msg* message) const {
   nlmsg_free(message);
 }
 
-void Batch::add(nl_msg* message, std::string what) {
-  messages_.push_back({std::unique_ptr<nl_msg, Free>(message), std::move(what)});
+nl_msg* made(nl_msg* message) {
+  WDMOE_CHECK(message != nullptr);
+  return message;
 }
 
-void RouteSocket::Close::operator()(nl_sock* socket) const {
+void must(int libnl_code) {
+  WDMOE_CHECK(libnl_code >= 0);
+}
+
+Error from_libnl(const std::string& doing, int code) {
+  return Error{Code::io, doing + ": " + nl_geterror(code)};
+}
+
+void Batch::add(MessagePtr message, std::string what) {
+  messages_.push_back({std::move(message), std::move(what)});
+}
+
+void NetlinkSocket::Close::operator()(nl_sock* socket) const {
   nl_socket_free(socket);
 }
 
-Result<RouteSocket> RouteSocket::open() {
-  RouteSocket out(nl_socket_alloc());
-  if (!out.socket_) return fail(Code::io, "rtnetlink: out of memory");
+Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
+  NetlinkSocket out(nl_socket_alloc());
+  if (!out.socket_) return fail(Code::io, "netlink: out of memory");
   nl_sock* socket = out.socket_.get();
   // Acknowledgements of a batch are matched by number in await(), dumps by libnl.
   nl_socket_disable_seq_check(socket);
-  if (const int failed = nl_connect(socket, NETLINK_ROUTE); failed < 0)
-    return tl::unexpected<Error>(from_libnl("rtnetlink", failed));
+  if (const int failed = nl_connect(socket, protocol); failed < 0)
+    return tl::unexpected<Error>(from_libnl("netlink", failed));
   (void)nl_socket_set_buffer_size(socket, kSocketBytes, kSocketBytes);
   const int fd = nl_socket_get_fd(socket), on = 1;
   (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
   if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience) != 0)
-    return fail(Code::io, std::string("rtnetlink: ") + std::strerror(errno));
+    return fail(Code::io, std::string("netlink: ") + std::strerror(errno));
   out.answer_.resize(kAnswerBytes);
   return out;
 }
 
-Result<Interface> RouteSocket::find(std::string_view name) {
-  WDMOE_TRY(check_interface_name(name));
-  const std::string wanted(name);
-  rtnl_link* link = nullptr;
-  const int failed = rtnl_link_get_kernel(socket_.get(), 0, wanted.c_str(), &link);
-  if (failed < 0 || link == nullptr)
-    return fail(Code::not_found,
-                "interface '" + wanted + "' does not exist here; `ip link` lists those there are");
-  Interface out = interface_of(link);
-  rtnl_link_put(link);
-  return out;
-}
-
-Result<std::vector<Interface>> RouteSocket::interfaces() {
-  nl_cache* raw = nullptr;
-  if (const int failed = rtnl_link_alloc_cache(socket_.get(), AF_UNSPEC, &raw); failed < 0)
-    return tl::unexpected<Error>(from_libnl("list of interfaces", failed));
-  const Cache cache(raw);
-  std::vector<Interface> out;
-  for (auto* object = nl_cache_get_first(raw); object != nullptr;
-       object = nl_cache_get_next(object))
-    out.push_back(interface_of(reinterpret_cast<rtnl_link*>(object)));
-  return out;
-}
-
-Result<void> RouteSocket::transact(Batch& batch) {
+Result<void> NetlinkSocket::transact(Batch& batch) {
   std::optional<Error> refused;
   const auto& all = batch.messages_;
   for (std::size_t first = 0; first < all.size();) {
@@ -187,7 +132,7 @@ Result<void> RouteSocket::transact(Batch& batch) {
   return {};
 }
 
-Result<void> RouteSocket::exchange(std::vector<iovec>& parts, Span<const Batch::Message> sent) {
+Result<void> NetlinkSocket::exchange(std::vector<iovec>& parts, Span<const Batch::Message> sent) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   msghdr message{};
@@ -196,20 +141,18 @@ Result<void> RouteSocket::exchange(std::vector<iovec>& parts, Span<const Batch::
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
   if (sendmsg(nl_socket_get_fd(socket_.get()), &message, 0) < 0)
-    return fail(Code::io, std::string("rtnetlink: send: ") + std::strerror(errno));
+    return fail(Code::io, std::string("netlink: send: ") + std::strerror(errno));
   return await(sent);
 }
 
-Result<void> RouteSocket::await(Span<const Batch::Message> sent) {
+Result<void> NetlinkSocket::await(Span<const Batch::Message> sent) {
   std::optional<Error> refused;
   const std::uint32_t first = nlmsg_hdr(sent[0].message.get())->nlmsg_seq;
   for (std::size_t missing = sent.size(); missing > 0;) {
-    const auto got = recv(nl_socket_get_fd(socket_.get()), answer_.data(), answer_.size(), 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      return fail(Code::io, std::string("rtnetlink: no answer: ") + std::strerror(errno));
+    const auto got = receive();
+    if (!got) return tl::unexpected<Error>(got.error());
     auto* header = reinterpret_cast<nlmsghdr*>(answer_.data());
-    int left = static_cast<int>(got);
+    int left = static_cast<int>(*got);
     for (; nlmsg_ok(header, left); header = nlmsg_next(header, &left)) {
       const std::uint32_t which = header->nlmsg_seq - first;  // old answers wrap to large numbers
       if (header->nlmsg_type != NLMSG_ERROR || which >= sent.size()) continue;
@@ -222,32 +165,44 @@ Result<void> RouteSocket::await(Span<const Batch::Message> sent) {
   return {};
 }
 
-Result<std::vector<Qdisc>> RouteSocket::qdiscs(const Interface& interface) {
-  nl_cache* raw = nullptr;
-  if (const int failed = rtnl_qdisc_alloc_cache(socket_.get(), &raw); failed < 0)
-    return tl::unexpected<Error>(from_libnl("queueing disciplines of " + interface.name, failed));
-  const Cache cache(raw);
-  std::vector<Qdisc> out;
-  for (auto* object = nl_cache_get_first(raw); object != nullptr;
-       object = nl_cache_get_next(object)) {
-    rtnl_tc* tc = TC_CAST(object);
-    if (rtnl_tc_get_ifindex(tc) != interface.index) continue;
-    out.push_back({rtnl_tc_get_kind(tc), rtnl_tc_get_handle(tc), rtnl_tc_get_parent(tc)});
+Result<void> NetlinkSocket::ask(MessagePtr question, const std::string& what,
+                                const std::function<void(nlmsghdr*)>& each) {
+  nl_complete_msg(socket_.get(), question.get());
+  nlmsghdr* asked = nlmsg_hdr(question.get());
+  // A dump ends with NLMSG_DONE, anything else with its acknowledgement.
+  asked->nlmsg_flags |= NLM_F_REQUEST;
+  if ((asked->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) asked->nlmsg_flags |= NLM_F_ACK;
+  const std::uint32_t number = asked->nlmsg_seq;
+  if (const int failed = nl_send(socket_.get(), question.get()); failed < 0)
+    return tl::unexpected<Error>(from_libnl(what, failed));
+  for (;;) {
+    const auto got = receive();
+    if (!got) return tl::unexpected<Error>(got.error());
+    auto* header = reinterpret_cast<nlmsghdr*>(answer_.data());
+    int left = static_cast<int>(*got);
+    for (; nlmsg_ok(header, left); header = nlmsg_next(header, &left)) {
+      if (header->nlmsg_seq != number) continue;
+      if (header->nlmsg_type == NLMSG_DONE) return {};
+      if (header->nlmsg_type == NLMSG_ERROR) {
+        const int error = -static_cast<const nlmsgerr*>(nlmsg_data(header))->error;
+        if (error == 0) return {};
+        return tl::unexpected<Error>(refusal(what, error, kernel_text(header)));
+      }
+      each(header);
+    }
   }
-  return out;
 }
 
-Result<std::vector<HtbClass>> RouteSocket::classes(const Interface& interface) {
-  nl_cache* raw = nullptr;
-  if (const int failed = rtnl_class_alloc_cache(socket_.get(), interface.index, &raw); failed < 0)
-    return tl::unexpected<Error>(from_libnl("classes of " + interface.name, failed));
-  const Cache cache(raw);
-  std::vector<HtbClass> out;
-  for (auto* object = nl_cache_get_first(raw); object != nullptr;
-       object = nl_cache_get_next(object))
-    if (std::strcmp(rtnl_tc_get_kind(TC_CAST(object)), "htb") == 0)
-      out.push_back(class_from(object));
-  return out;
+Result<std::size_t> NetlinkSocket::receive() {
+  for (;;) {
+    const auto got =
+        recv(nl_socket_get_fd(socket_.get()), answer_.data(), answer_.size(), MSG_TRUNC);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(Code::io, std::string("netlink: no answer: ") + std::strerror(errno));
+    if (static_cast<std::size_t>(got) > answer_.size())
+      return fail(Code::limit, "netlink: an answer of " + std::to_string(got) + " bytes");
+    return static_cast<std::size_t>(got);
+  }
 }
 
 }  // namespace wdmoe::shaping

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bsd/shaping/netlink.h"
 #include "bsd/shaping/privileges.h"
+#include "bsd/shaping/route.h"
 #include "bsd/shaping/tc_messages.h"
 #include "common/fd.h"
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "bsd/shaping/actuator.h"
-#include "bsd/shaping/netlink.h"
 #include "bsd/shaping/ownership.h"
+#include "bsd/shaping/route.h"
 #include "bsd/shaping/tc_messages.h"
 #include "bsd/shaping/tc_tree.h"
 

@@ -46,12 +46,9 @@ using ClassPtr = std::unique_ptr<rtnl_class, FreeClass>;
 
 /// libnl fails here only without memory.
 template <class Object>
-Object* made(Object* object) {
+Object* alive(Object* object) {
   WDMOE_CHECK(object != nullptr);
   return object;
-}
-void must(int libnl_code) {
-  WDMOE_CHECK(libnl_code >= 0);
 }
 
 std::string named(const char* what, std::uint32_t handle, const Interface& interface) {
@@ -62,7 +59,7 @@ std::string named(const char* what, std::uint32_t handle, const Interface& inter
 
 QdiscPtr qdisc(const Interface& interface, std::uint32_t parent, std::uint32_t handle,
                const char* kind) {
-  QdiscPtr out(made(rtnl_qdisc_alloc()));
+  QdiscPtr out(alive(rtnl_qdisc_alloc()));
   rtnl_tc* tc = TC_CAST(out.get());
   rtnl_tc_set_ifindex(tc, interface.index);
   rtnl_tc_set_parent(tc, parent);
@@ -72,7 +69,7 @@ QdiscPtr qdisc(const Interface& interface, std::uint32_t parent, std::uint32_t h
 }
 
 ClassPtr htb_class(const Interface& interface, std::uint32_t minor, const ClassRates& rates) {
-  ClassPtr out(made(rtnl_class_alloc()));
+  ClassPtr out(alive(rtnl_class_alloc()));
   rtnl_tc* tc = TC_CAST(out.get());
   rtnl_tc_set_ifindex(tc, interface.index);
   rtnl_tc_set_parent(tc, handle_of(rates.parent));
@@ -105,14 +102,14 @@ void add_root(Batch& batch, const Interface& interface) {
   must(rtnl_htb_set_defcls(root.get(), kOthersMinor));
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_add_request(root.get(), NLM_F_CREATE | NLM_F_EXCL, &message));
-  batch.add(message, named("root htb", handle_of(0), interface));
+  batch.add(MessagePtr(message), named("root htb", handle_of(0), interface));
 }
 
 void remove_root(Batch& batch, const Interface& interface) {
   const QdiscPtr root = qdisc(interface, TC_H_ROOT, handle_of(0), "htb");
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_delete_request(root.get(), &message));
-  batch.add(message, named("removing root htb", handle_of(0), interface));
+  batch.add(MessagePtr(message), named("removing root htb", handle_of(0), interface));
 }
 
 void put_class(Batch& batch, const Interface& interface, std::uint32_t minor,
@@ -124,7 +121,7 @@ void put_class(Batch& batch, const Interface& interface, std::uint32_t minor,
   else
     must(rtnl_class_build_add_request(
         made_class.get(), request == ClassRequest::add ? NLM_F_CREATE | NLM_F_EXCL : 0, &message));
-  batch.add(message, named("class", handle_of(minor), interface));
+  batch.add(MessagePtr(message), named("class", handle_of(minor), interface));
 }
 
 void add_leaf(Batch& batch, const Interface& interface, std::uint32_t minor, Leaf leaf) {
@@ -139,35 +136,35 @@ void add_leaf(Batch& batch, const Interface& interface, std::uint32_t minor, Lea
   }
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_add_request(made_leaf.get(), NLM_F_CREATE, &message));
-  batch.add(message, named("queue of class", handle_of(minor), interface));
+  batch.add(MessagePtr(message), named("queue of class", handle_of(minor), interface));
 }
 
 void add_plain_root(Batch& batch, const Interface& interface, const std::string& kind) {
   const QdiscPtr root = qdisc(interface, TC_H_ROOT, TC_HANDLE(1, 0), kind.c_str());
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_add_request(root.get(), NLM_F_CREATE | NLM_F_EXCL, &message));
-  batch.add(message, "tc: root " + kind + " of " + interface.name);
+  batch.add(MessagePtr(message), "tc: root " + kind + " of " + interface.name);
 }
 
 void remove_plain_root(Batch& batch, const Interface& interface) {
-  const QdiscPtr root(made(rtnl_qdisc_alloc()));
+  const QdiscPtr root(alive(rtnl_qdisc_alloc()));
   rtnl_tc_set_ifindex(TC_CAST(root.get()), interface.index);
   rtnl_tc_set_parent(TC_CAST(root.get()), TC_H_ROOT);
   nl_msg* message = nullptr;
   must(rtnl_qdisc_build_delete_request(root.get(), &message));
-  batch.add(message, "tc: removing the root of " + interface.name);
+  batch.add(MessagePtr(message), "tc: removing the root of " + interface.name);
 }
 
 void add_link(Batch& batch, const std::string& name, const std::string& kind) {
   struct FreeLink {
     void operator()(rtnl_link* link) const { rtnl_link_put(link); }
   };
-  const std::unique_ptr<rtnl_link, FreeLink> link(made(rtnl_link_alloc()));
+  const std::unique_ptr<rtnl_link, FreeLink> link(alive(rtnl_link_alloc()));
   rtnl_link_set_name(link.get(), name.c_str());
   must(rtnl_link_set_type(link.get(), kind.c_str()));
   nl_msg* message = nullptr;
   must(rtnl_link_build_add_request(link.get(), NLM_F_CREATE | NLM_F_EXCL, &message));
-  batch.add(message, "interface " + name + " (" + kind + ")");
+  batch.add(MessagePtr(message), "interface " + name + " (" + kind + ")");
 }
 
 }  // namespace wdmoe::shaping

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "bsd/shaping/netlink.h"
+#include "bsd/shaping/route.h"
 #include "bsd/shaping/tc_tree.h"
 
 namespace wdmoe::shaping {

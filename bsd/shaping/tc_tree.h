@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bsd/shaping/actuator.h"
-#include "bsd/shaping/netlink.h"
+#include "bsd/shaping/route.h"
 #include "common/result.h"
 #include "common/span.h"
 

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bsd/shaping/netlink.h"
+#include "bsd/shaping/route.h"
 #include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
