@@ -10,7 +10,9 @@
 
 #include "bsd/shaping/ownership.h"
 #include "bsd/shaping/probe.h"
+#include "bsd/shaping/route.h"
 #include "bsd/shaping/tc.h"
+#include "bsd/shaping/wifi.h"
 #include "cli/radio_commands.h"
 
 namespace wdmoe::cli {
@@ -61,25 +63,37 @@ struct Reset {
   std::string state = shaping::Records::default_directory().string();
 };
 
-Result<int> reset(const Reset& options) {
+/// What one actuator left, on one interface or on all that are recorded; counts what was undone.
+Result<int> reset_one(const Reset& options, const char* actuator,
+                      Result<std::optional<std::string>> (*undo)(const std::string&,
+                                                                 const shaping::Records&)) {
   const shaping::Records records(options.state);
   std::vector<std::string> interfaces;
   if (options.interface) {
-    WDMOE_TRY(shaping::check_interface_name(*options.interface));
     interfaces.push_back(*options.interface);
   } else {
-    const auto all = records.all("tc");
+    const auto all = records.all(actuator);
     if (!all) return tl::unexpected<Error>(all.error());
     for (const auto& each : *all) interfaces.push_back(each.interface);
   }
-  bool any = false;
+  int undone = 0;
   for (const std::string& each : interfaces) {
-    const auto done = shaping::reset_tc(each, records);
+    const auto done = undo(each, records);
     if (!done) return tl::unexpected<Error>(done.error());
-    if (*done) std::fputs((**done + "\n").c_str(), stdout);
-    any |= done->has_value();
+    if (!*done) continue;
+    std::fputs((**done + "\n").c_str(), stdout);
+    ++undone;
   }
-  if (!any) std::fputs("nothing of wdmoe was left on an interface\n", stdout);
+  return undone;
+}
+
+Result<int> reset(const Reset& options) {
+  if (options.interface) WDMOE_TRY(shaping::check_interface_name(*options.interface));
+  const auto tc = reset_one(options, "tc", shaping::reset_tc);
+  if (!tc) return tl::unexpected<Error>(tc.error());
+  const auto wifi = reset_one(options, "wifi", shaping::reset_wifi);
+  if (!wifi) return tl::unexpected<Error>(wifi.error());
+  if (*tc + *wifi == 0) std::fputs("nothing of wdmoe was left on an interface\n", stdout);
   return 0;
 }
 

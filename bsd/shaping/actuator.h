@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bsd/radio/link_state.h"
 #include "common/result.h"
 #include "common/span.h"
 
@@ -45,6 +46,8 @@ struct Observed {
   std::optional<double> down_bps, up_bps;             ///< as set now; absent: not this actuator's
   std::optional<std::uint64_t> down_bytes, up_bytes;  ///< passed what was set; counters, payload
   std::optional<double> backlog_bytes;                ///< waiting there now, downlink
+  std::optional<radio::StationSample> station =
+      std::nullopt;  ///< wifi's; at_s is the caller's to set
 };
 
 /// Whether an actuator does what it is told.

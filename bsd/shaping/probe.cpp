@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bsd/shaping/nl80211_socket.h"
 #include "bsd/shaping/privileges.h"
 #include "bsd/shaping/route.h"
 #include "bsd/shaping/tc_messages.h"
@@ -92,6 +93,26 @@ Result<Findings::Port> port_of(const std::string& name) {
   return Findings::Port{name, root_kind(*qdiscs), interface->up, owner_of(*qdiscs, *classes)};
 }
 
+/// Nothing where the interface is no Wi-Fi one.
+std::optional<Findings::Radio> radio_of(const std::string& name) {
+  auto route = RouteSocket::open();
+  auto nl80211 = Nl80211Socket::open();
+  if (!route || !nl80211) return {};
+  const auto interface = route->find(name);
+  if (!interface) return {};
+  const auto wireless = nl80211->describe(*interface);
+  if (!wireless) return {};
+  Findings::Radio out;
+  out.access_point = wireless->access_point;
+  if (const auto facts = nl80211->facts(wireless->radio)) {
+    out.airtime_fairness = facts->airtime_fairness;
+    out.airtime_limits = facts->airtime_limits;
+    out.transmit_queues = facts->transmit_queues;
+  }
+  if (const auto power_save = nl80211->power_save(*interface)) out.power_save = *power_save;
+  return out;
+}
+
 }  // namespace
 
 Result<Findings> probe(const std::optional<std::string>& interface) {
@@ -101,6 +122,7 @@ Result<Findings> probe(const std::optional<std::string>& interface) {
     auto port = port_of(*interface);
     if (!port) return tl::unexpected<Error>(port.error());
     out.port = std::move(*port);
+    out.radio = radio_of(*interface);
   }
   const auto answers = look();
   if (!answers) {
