@@ -25,7 +25,7 @@ ALLOWED = {
         ("kernels", "weights", "common", "bsd/moe", "bsd/request", "bsd/json_depth"),
         ("nlohmann/", "pcre2", "utf8proc", "sentencepiece"),
     ),
-    "bsd/fleet": (("wire", "schemas", "kernels", "common", "bsd/moe", "bsd/radio", "bsd/request"), ()),
+    "bsd/fleet": (("wire", "schemas", "kernels", "common", "bsd/moe", "bsd/radio", "bsd/request", "bsd/shaping/actuator"), ()),
     "bsd/radio": (("common",), ()),
     "bsd/shaping": (("bsd/radio", "weights", "common"), ("netlink/", "nlohmann/")),
     "bsd/trace": (("schemas", "weights", "common", "bsd/moe"), ()),

@@ -26,19 +26,16 @@ bool peer_of(int fd, sockaddr_in6& peer) {
   return peer.sin6_family == AF_INET || peer.sin6_family == AF_INET6;
 }
 
-struct Names {
-  std::array<char, NI_MAXHOST> host{};
-  std::array<char, 8> port{};
-};
+/// Zero-terminated.
+using Host = std::array<char, NI_MAXHOST>;
 
 /// Numeric, in the form in which libzmq writes addresses, too.
-Names names_of(const sockaddr_in6& peer) {
-  Names names;
+Host host_of(const sockaddr_in6& peer) {
+  Host host{};
   const socklen_t size = peer.sin6_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  ::getnameinfo(reinterpret_cast<const sockaddr*>(&peer), size, names.host.data(),
-                names.host.size(), names.port.data(), names.port.size(),
-                NI_NUMERICHOST | NI_NUMERICSERV);
-  return names;
+  ::getnameinfo(reinterpret_cast<const sockaddr*>(&peer), size, host.data(), host.size(), nullptr,
+                0, NI_NUMERICHOST);
+  return host;
 }
 
 constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
@@ -50,7 +47,7 @@ std::optional<Connection> Connection::find(const Source& source) {
   int protocol = 0;
   sockaddr_in6 peer;
   if (!get(source.fd, SOL_SOCKET, SO_PROTOCOL, protocol) || protocol != IPPROTO_TCP ||
-      !peer_of(source.fd, peer) || source.address != names_of(peer).host.data())
+      !peer_of(source.fd, peer) || source.address != host_of(peer).data())
     return std::nullopt;
   return Connection(source.fd, peer);
 }
@@ -100,14 +97,11 @@ std::optional<std::uint32_t> Connection::priority() const {
   return priority;
 }
 
-std::string Connection::peer() const {
-  const Names names = names_of(peer_);
-  const std::string host = names.host.data();
+std::string Connection::address() const {
+  const std::string host = host_of(peer_).data();
   constexpr std::string_view kMapped = "::ffff:";  // IPv4 through a socket that takes both
-  if (peer_.sin6_family == AF_INET) return host + ":" + names.port.data();
-  if (IN6_IS_ADDR_V4MAPPED(&peer_.sin6_addr))
-    return host.substr(kMapped.size()) + ":" + names.port.data();
-  return "[" + host + "]:" + names.port.data();
+  const bool mapped = peer_.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer_.sin6_addr);
+  return mapped ? host.substr(kMapped.size()) : host;
 }
 
 }  // namespace wdmoe::wire

@@ -55,7 +55,7 @@ class Connection {
   bool set_priority(std::uint32_t priority) const;
   std::optional<std::uint32_t> priority() const;
 
-  std::string peer() const;  ///< "10.0.0.3:41234", "[fd00::3]:41234"
+  std::string address() const;  ///< of the peer, numeric, without port
 
  private:
   Connection(int fd, const sockaddr_in6& peer) : fd_(fd), peer_(peer) {}

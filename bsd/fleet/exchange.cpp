@@ -150,7 +150,7 @@ void Fleet::gather(Exchange& exchange, StepCosts& costs) {
       for (std::size_t i = 0; i < count_; ++i) combine_ready(under_way(i));
       costs.bytes_received += bytes;
       combining += clock_.now() - received;
-    } else if (sleep(std::min(deadline, next_house_), {}).house) {
+    } else if (sleep(std::min({deadline, next_house_, next_watch_}), {}).house) {
       next_house_ = clock_.now();
     }
     look_around(exchange, deadline);
@@ -166,6 +166,7 @@ void Fleet::gather(Exchange& exchange, StepCosts& costs) {
 /// After every frame and every sleep, so that a peer that never pauses suspends nothing.
 void Fleet::look_around(const Exchange& exchange, Instant deadline) {
   const Instant now = clock_.now();
+  watch_waiting(now);
   if (now >= next_house_ || (probes_left_ > 0 && now >= next_probe_)) {
     next_house_ = now + kLookAround;
     keep_house();
@@ -231,6 +232,7 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
       result.rows.cols != model_.hidden)
     return blame(device, "answered with rows of another shape");
   Pending& pending = exchange->pending[device];
+  watch_connection(device, &result);
   pending.answered = true;
   pending.awaited = looked_;
   pending.received = clock_.now();

@@ -51,6 +51,7 @@ Fleet::Fleet(std::unique_ptr<wire::Router> router, FleetOptions options, ModelFa
       model_(model),
       clock_(clock),
       roster_(std::move(model), options_.wire),
+      connections_(options_.priority_of),
       // An answer to an earlier process of ours must not look like one to us.
       next_id_(
           static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) |
@@ -107,6 +108,7 @@ std::optional<Fleet::Index> Fleet::sender() {
     return std::nullopt;
   }
   pulses_[*device].heard = clock_.now();
+  find_connection(*device);
   const std::lock_guard<std::mutex> lock(mutex_);
   stats_.agents[*device].bytes_received += incoming_.frame.bytes().size();
   return device;
@@ -219,6 +221,7 @@ void Fleet::welcome(Index device, const Roster::Verdict& verdict) {
   if (is_pending(device)) fail_exchange(device, Code::unavailable, "reconnected during the layer");
   pulses_[device].heard = pulses_[device].pinged = clock_.now();
   pulses_[device].peer = incoming_.peer;
+  shares_.forget(device);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (stats_.agents.size() <= device) stats_.agents.resize(device + std::size_t{1});
@@ -232,8 +235,10 @@ void Fleet::welcome(Index device, const Roster::Verdict& verdict) {
   wire::Welcome welcome;
   welcome.message = "welcome, " + name_of(device);
   welcome.protocol = verdict.protocol;
+  welcome.features = roster_.devices()[device].paces() ? wire::bit(fb::Feature::pacing) : 0;
   welcome.heartbeat_ms = static_cast<std::uint32_t>(options_.heartbeat.count());
   send_to(roster_.devices()[device].peer, encoder_.welcome(welcome));
+  if (roster_.devices()[device].up()) find_connection(device);
 }
 
 void Fleet::keep_house() {
@@ -242,6 +247,7 @@ void Fleet::keep_house() {
   const Instant now = clock_.now();
   probe_links(now);
   beat_hearts(now);
+  tell_shares(now);
 }
 
 void Fleet::watch_links() {
@@ -334,6 +340,12 @@ void Fleet::publish_roster() {
     agent.software = device.hello.software;
     agent.backend = device.hello.backend;
     agent.up = device.up();
+    if (!agent.up) {
+      agent.address.clear();
+      agent.priority = 0;
+      agent.downlink = agent.uplink = std::nullopt;
+    }
+    agent.paces = device.paces();
     agent.experts = static_cast<std::uint32_t>(device.hello.experts.size());
     agent.memory_bytes = device.hello.memory_bytes;
     agent.weights_bytes = device.hello.weights_bytes;

@@ -1,7 +1,6 @@
 #pragma once
 // The agents, as the decoder sees them: an ExpertRunner over the air.  Owns the ROUTER socket and
-// lives on the engine thread; only snapshot(), links(), note() and set_limits() may be called from
-// others.
+// lives on the engine thread; only what says so may be called from others.
 
 #include <array>
 #include <cstdint>
@@ -12,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "bsd/fleet/connections.h"
 #include "bsd/fleet/parcels.h"
 #include "bsd/fleet/roster.h"
+#include "bsd/fleet/shares.h"
 #include "bsd/moe/expert_runner.h"
 #include "bsd/radio/estimate.h"
 #include "common/clock.h"
@@ -31,6 +32,7 @@ struct FleetOptions {
   milliseconds heartbeat{1'000};
   microseconds spin{50};  ///< poll for answers this long before sleeping
   wire::SocketOptions socket;
+  Connections::PriorityOf priority_of;  ///< of agents' packets; empty: left alone
   /// Called some 20 times a second while a layer waits (sign of life).  False: give the layer up.
   std::function<bool()> turning = [] { return true; };
 };
@@ -51,6 +53,11 @@ struct AgentSnapshot {
   microseconds queue{0}, compute{0}, total{0};  ///< as the agent measured them
   Nanoseconds round_trip{0};                    ///< from sending to receiving, here
   wire::Health health;                          ///< the last reported
+  std::string address;                          ///< numeric; empty: not up, or no TCP
+  std::uint32_t priority = 0;                   ///< SO_PRIORITY of its connection; 0: none
+  bool paces = false;                           ///< it obeys shares of the uplink
+  /// The last seen of its connection: the downlink by the kernel here, the uplink by its own.
+  std::optional<radio::TcpSample> downlink, uplink;
 };
 
 struct FleetSnapshot {
@@ -109,6 +116,10 @@ class Fleet final : public ExpertRunner {
   /// Payload rates that an actuator enforces now, 0: none; so that they are not taken for the
   /// link's.
   void set_limits(std::size_t device, double down_bps, double up_bps);
+  /// [devices], bit/s of payload that each may send; 0, and whoever is beyond the end: as fast as
+  /// it can.  Agents are told within a quarter of a second, those that pace; the effect shows in
+  /// the snapshot (uplink->pacing_bps).
+  void set_uplinks(std::vector<double> bps);
 
  private:
   using Index = Roster::Index;
@@ -152,6 +163,10 @@ class Fleet final : public ExpertRunner {
   // links.cpp
   void count_load(const Parcels& parcels);
   void learn(const Exchange& exchange, Index device);
+  void watch_connection(Index device, const wire::ExpertResult* result);
+  void watch_waiting(Instant now);
+  void find_connection(Index device);
+  void tell_shares(Instant now);
 
   // exchange.cpp
   Exchange& under_way(std::size_t index) {
@@ -199,6 +214,7 @@ class Fleet final : public ExpertRunner {
   ModelFacts model_;
   const Clock& clock_;
   Roster roster_;
+  Connections connections_;
   wire::Encoder encoder_;
   wire::Incoming incoming_;
 
@@ -215,15 +231,20 @@ class Fleet final : public ExpertRunner {
   bool looked_ = false;            // the socket was empty since gather() began
   Waiting last_wait_;
 
+  UplinkShares shares_;
+  Instant next_watch_{};  // of connections, while a layer waits
+
   std::vector<Pulse> pulses_;  // [devices]
   Instant last_beat_{};
   Instant next_house_{};  // while a layer waits
   int probes_left_ = 0;   // after a disconnect: who is gone?
   Instant next_probe_{};
-  log::RateLimit bad_frames_{milliseconds(10'000)}, bad_keys_{milliseconds(10'000)};
+  log::RateLimit bad_frames_{milliseconds(10'000)}, bad_keys_{milliseconds(10'000)},
+      no_priority_{milliseconds(60'000)};
 
   mutable std::mutex mutex_;
-  FleetSnapshot stats_;  // guarded by mutex_; agents[device]
+  FleetSnapshot stats_;          // guarded by mutex_; agents[device]
+  std::vector<double> uplinks_;  // guarded by mutex_; as wanted
 };
 
 }  // namespace wdmoe::bsd

@@ -3,6 +3,11 @@
 #include "bsd/fleet/fleet.h"
 
 namespace wdmoe::bsd {
+namespace {
+
+constexpr milliseconds kWatchWaiting{20};  // as often as a controller looks
+
+}  // namespace
 
 void Fleet::count_load(const Parcels& parcels) {
   const std::lock_guard<std::mutex> lock(estimates_mutex_);
@@ -38,6 +43,65 @@ Latencies Fleet::latencies() {
   latencies.fixed_s = view.fixed_s;
   latencies.per_row_s = view.per_row_s;
   return latencies;
+}
+
+/// A frame of `device` is in incoming_.
+void Fleet::find_connection(Index device) {
+  const auto found = connections_.heard(device, incoming_.source);
+  if (found == Connections::Found::same) return;
+  if (found == Connections::Found::denied)
+    log::write_limited(
+        no_priority_, log::Level::warn, "priority_denied",
+        {{"agent", name_of(device)},
+         {"hint", "its traffic takes the default class; give the daemon CAP_NET_ADMIN"}});
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stats_.agents[device].address = connections_.address(device);
+  stats_.agents[device].priority = connections_.priority(device);
+}
+
+/// What both kernels know of the connection, to the estimator; `result`: of an answer, if one came.
+void Fleet::watch_connection(Index device, const wire::ExpertResult* result) {
+  const Instant now = clock_.now();
+  const auto down = connections_.sample(device, now);
+  std::optional<radio::TcpSample> up;
+  if (result != nullptr && result->telemetry.uplink)
+    up = tcp_sample(*result->telemetry.uplink, now);
+  if (!down && !up) return;
+  {
+    const std::lock_guard<std::mutex> lock(estimates_mutex_);
+    radio::DeviceEstimate& estimate = estimates_.of(device);
+    if (down) estimate.add(radio::Direction::down, *down);
+    if (up) estimate.add(radio::Direction::up, *up);
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (down) stats_.agents[device].downlink = down;
+  if (up) stats_.agents[device].uplink = up;
+}
+
+/// A fall of the rate shows in the connection before the answer that it delays.
+void Fleet::watch_waiting(Instant now) {
+  if (now < next_watch_) return;
+  next_watch_ = now + kWatchWaiting;
+  for (std::size_t device = 0; device < roster_.devices().size(); ++device)
+    if (is_pending(static_cast<Index>(device)))
+      watch_connection(static_cast<Index>(device), nullptr);
+}
+
+void Fleet::set_uplinks(std::vector<double> bps) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  uplinks_ = std::move(bps);
+}
+
+void Fleet::tell_shares(Instant now) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    shares_.set(uplinks_);
+  }
+  for (std::size_t index = 0; index < roster_.devices().size(); ++index) {
+    const Device& device = roster_.devices()[index];
+    if (!device.up() || !device.paces()) continue;
+    if (const auto share = shares_.due(index, now)) send_to(device.peer, encoder_.share(*share));
+  }
 }
 
 std::vector<radio::LinkState> Fleet::links() const {

@@ -28,6 +28,8 @@ struct Device {
   wire::Hello hello;
   std::string peer;  ///< routing id of its connection; empty: down
   bool up() const { return !peer.empty(); }
+  /// Obeys shares of the uplink.
+  bool paces() const { return (hello.features & wire::bit(fb::Feature::pacing)) != 0; }
 };
 
 class Roster {
