@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "bsd/fleet/uplink_actuator.h"
+#include "bsd/shaping/classes.h"
 #include "bsd/shaping/dry_run.h"
 #include "bsd/shaping/ownership.h"
 #include "bsd/shaping/privileges.h"
@@ -18,6 +20,10 @@ Made make_tc(const Config& config, Fleet&) {
       shaping::Tc::open({config.radio_interface, shaping::Records::default_directory()}));
 }
 
+Made make_uplink(const Config&, Fleet& fleet) {
+  return std::make_unique<UplinkActuator>(fleet);
+}
+
 Made make_dry_run(const Config&, Fleet&) {
   return std::make_unique<shaping::DryRun>();
 }
@@ -28,7 +34,8 @@ struct Entry {
   Made (*make)(const Config&, Fleet&);
 };
 
-constexpr Entry kActuators[] = {{"tc", true, make_tc}, {"dry-run", false, make_dry_run}};
+constexpr Entry kActuators[] = {
+    {"tc", true, make_tc}, {"uplink", false, make_uplink}, {"dry-run", false, make_dry_run}};
 
 const Entry& entry_of(const std::string& name) {
   for (const Entry& entry : kActuators)
@@ -67,6 +74,12 @@ std::vector<Made> make_actuators(const Config& config, Fleet& fleet) {
   for (const std::string& name : config.radio_actuators)
     actuators.push_back(entry_of(name).make(config, fleet));
   return actuators;
+}
+
+Connections::PriorityOf priority_of(const Config& config) {
+  const auto& names = config.radio_actuators;
+  if (std::find(names.begin(), names.end(), "tc") == names.end()) return {};
+  return [](std::size_t device) { return shaping::class_of(device); };
 }
 
 }  // namespace wdmoe::bsd

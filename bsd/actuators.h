@@ -20,4 +20,7 @@ void check_actuators(const Config& config);
 /// refuses.
 std::vector<std::unique_ptr<shaping::Actuator>> make_actuators(const Config& config, Fleet& fleet);
 
+/// The class of every agent's packets, where tc makes classes; else nothing.
+Connections::PriorityOf priority_of(const Config& config);
+
 }  // namespace wdmoe::bsd

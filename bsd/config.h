@@ -36,6 +36,7 @@ struct Config {
   bool local_experts = false;
   bool insecure = false;
   std::string wire = "f16";
+  std::uint32_t fleet_dscp = 0;
   milliseconds exchange_deadline{10'000};
   milliseconds heartbeat{1'000};
   std::uint32_t spin_us = 50;
@@ -96,6 +97,8 @@ struct Config {
     v("fleet.insecure", insecure, anything(),
       "no encryption, no authentication (measurements only)");
     v("fleet.wire", wire, one_of({"f16", "bf16", "f32"}), "element type of rows on the air");
+    v("fleet.dscp", fleet_dscp, between(0, 63),
+      "DSCP of packets to agents, which picks their Wi-Fi queue: 46 is voice; 0: best effort");
     v("fleet.exchange_deadline_ms", exchange_deadline, between(1, 600'000),
       "give up on a layer's answers after this long");
     v("fleet.heartbeat_ms", heartbeat, between(50, 60'000),

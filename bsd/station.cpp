@@ -170,6 +170,8 @@ std::unique_ptr<Fleet> Station::Parts::open_fleet() {
   options.deadline = config.exchange_deadline;
   options.heartbeat = config.heartbeat;
   options.spin = microseconds(config.spin_us);
+  options.socket.dscp = static_cast<int>(config.fleet_dscp);
+  options.priority_of = priority_of(config);
   options.turning = [this] { return turning(); };
   if (config.insecure)
     log::warn("insecure", {{"reason", "no encryption and no authentication (insecure = true)"}});

@@ -18,14 +18,6 @@ constexpr milliseconds kGoodbyeLinger{200};    // for the last words to leave th
 constexpr int kProbes = 5;                  // after a disconnect, this far apart: libzmq tells the
 constexpr milliseconds kProbeInterval{10};  // monitor a little before it removes the route
 
-/// IPv4 as everybody writes it; a socket for both families calls it ::ffff:10.0.0.2.
-std::string plain_address(const std::string& address) {
-  constexpr std::string_view kMapped = "::ffff:";
-  const bool mapped =
-      address.compare(0, kMapped.size(), kMapped) == 0 && address.find('.') != std::string::npos;
-  return mapped ? address.substr(kMapped.size()) : address;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Fleet>> Fleet::open(const wire::Context& context, FleetOptions options,
@@ -228,10 +220,6 @@ void Fleet::welcome(Index device, const Roster::Verdict& verdict) {
     ++stats_.agents[device].joins;
   }
   publish_roster();
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stats_.agents[device].address = plain_address(incoming_.source.address);
-  }
   wire::Welcome welcome;
   welcome.message = "welcome, " + name_of(device);
   welcome.protocol = verdict.protocol;

@@ -40,7 +40,6 @@ struct FleetOptions {
 /// One agent's life so far, for /metrics and /wdmoe/v1/agents.  Sums since the daemon started.
 struct AgentSnapshot {
   std::string name, software, backend;
-  std::string address;  ///< numeric, of its end of the last connection; empty: none (ipc://)
   bool up = false;
   std::uint32_t experts = 0;
   std::uint64_t memory_bytes = 0, weights_bytes = 0;
