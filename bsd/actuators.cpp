@@ -9,6 +9,7 @@
 #include "bsd/shaping/ownership.h"
 #include "bsd/shaping/privileges.h"
 #include "bsd/shaping/tc.h"
+#include "bsd/shaping/wifi.h"
 
 namespace wdmoe::bsd {
 namespace {
@@ -24,6 +25,11 @@ Made make_uplink(const Config&, Fleet& fleet) {
   return std::make_unique<UplinkActuator>(fleet);
 }
 
+Made make_wifi(const Config& config, Fleet&) {
+  return require(
+      shaping::Wifi::open({config.radio_interface, shaping::Records::default_directory(), {}}));
+}
+
 Made make_dry_run(const Config&, Fleet&) {
   return std::make_unique<shaping::DryRun>();
 }
@@ -35,7 +41,11 @@ struct Entry {
 };
 
 constexpr Entry kActuators[] = {
-    {"tc", true, make_tc}, {"uplink", false, make_uplink}, {"dry-run", false, make_dry_run}};
+    {"tc", true, make_tc},
+    {"wifi", true, make_wifi},
+    {"uplink", false, make_uplink},
+    {"dry-run", false, make_dry_run},
+};
 
 const Entry& entry_of(const std::string& name) {
   for (const Entry& entry : kActuators)

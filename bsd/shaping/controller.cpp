@@ -24,10 +24,6 @@ double relative_change(double from, double to) {
   return std::max(from / to, to / from) - 1;
 }
 
-double rate_or_unlimited(const radio::DirectionState& direction) {
-  return direction.measured ? std::min(direction.rate_bps, kUnlimitedBps) : kUnlimitedBps;
-}
-
 const Share* find(Span<const Share> shares, std::size_t slot) {
   const auto at = std::find_if(shares.begin(), shares.end(),
                                [slot](const Share& share) { return share.slot == slot; });
@@ -114,11 +110,17 @@ bool Controller::fill_demands(Span<const AgentInput> agents) {
   demands_.clear();
   rates_.clear();
   bool measured = false;
+  // A link that nobody has measured must not be held back: it counts as so fast that no share of it
+  // is felt, while all of them together leave room in the plan for those that were measured.
+  const double unknown = kUnlimitedBps / (2 * static_cast<double>(agents.size()));
+  const auto rate = [unknown](const radio::DirectionState& direction) {
+    return direction.measured ? std::min(direction.rate_bps, kUnlimitedBps) : unknown;
+  };
   for (const AgentInput& agent : agents) {
     const radio::LinkState& link = agent.link;
     measured = measured || link.down.measured || link.up.measured;
-    rates_.push_back(rate_or_unlimited(link.down));
-    rates_.push_back(rate_or_unlimited(link.up));
+    rates_.push_back(rate(link.down));
+    rates_.push_back(rate(link.up));
     radio::DeviceDemand demand;
     demand.tokens = link.rows > 1e-6 ? link.rows : 0;
     demand.compute_per_token = Seconds(link.compute.per_row_s);
@@ -233,11 +235,9 @@ double Controller::use_of(Span<const Share> shares) const {
   if (options_.medium == Medium::airtime) use = turns;
   if (options_.medium == Medium::fdma_separate) use = std::max(down, up);
   if (options_.medium == Medium::fdma_common) use = common;
-  if (options_.capacity_bps > 0)
-    use = std::max(use, options_.medium == Medium::airtime
-                            ? (down_bps + up_bps) / options_.capacity_bps
-                            : std::max(down_bps, up_bps) / options_.capacity_bps);
-  return use;
+  const double capacity_bps = options_.capacity_bps > 0 ? options_.capacity_bps : kUnlimitedBps;
+  const double both = down_bps + up_bps, larger = std::max(down_bps, up_bps);
+  return std::max(use, (options_.medium == Medium::airtime ? both : larger) / capacity_bps);
 }
 
 /// Scales all shares down until they use no more than kUse.
@@ -292,13 +292,12 @@ void Controller::take_steps() {
     down += share.down_bps;
     up += share.up_bps;
     const auto join = [&](double& all, double ceiling) {
-      all = options_.medium ? std::max(all, ceiling) : std::min(kUnlimitedBps, all + ceiling);
+      all = options_.medium ? std::max(all, ceiling) : all + ceiling;
     };
     join(down_alone, share.down_ceiling_bps);
     join(up_alone, share.up_ceiling_bps);
   }
-  const double most = options_.capacity_bps > 0 ? kUse * options_.capacity_bps
-                                                : std::numeric_limits<double>::infinity();
+  const double most = options_.capacity_bps > 0 ? kUse * options_.capacity_bps : kUnlimitedBps;
   plan_.shares = std::move(next);
   plan_.down_bps = std::min(most, std::max(down, down_alone));
   plan_.up_bps = std::min(most, std::max(up, up_alone));

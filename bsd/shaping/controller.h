@@ -29,8 +29,8 @@ namespace wdmoe::shaping {
 
 constexpr double kUse = 0.95;   ///< of measured capacity
 constexpr double kFloor = 0.2;  ///< of an equal split is everybody's
-/// Rate of a link that nobody has measured, as a ceiling: none.
-constexpr double kUnlimitedBps = 10e9;
+/// Ceiling of a link that nobody has measured, and of any plan: none, as far as radios go.
+constexpr double kUnlimitedBps = 9e9;
 
 struct ControllerOptions {
   /// How the agents share the air; none: every agent has a link of its own.

@@ -67,15 +67,16 @@ bool EffectCheck::bypassed(double now_s, const Observed& observed, const Traffic
                  false};
   const auto [at, first] = marks_.try_emplace(observed.slot, now);
   Mark& mark = at->second;
-  if (first || now_s - mark.at_s < kWindow) return mark.bypassed;
+  const std::uint64_t sent = grown(now.sent, mark.sent);
+  const std::uint64_t received = grown(now.received, mark.received);
+  if (first || now_s - mark.at_s < kWindow || std::max(sent, received) < kEnough)
+    return mark.bypassed;
   const auto misses = [](bool counts, std::uint64_t passed, std::uint64_t payload) {
     return counts && payload >= kEnough && passed < payload / 2;
   };
   const bool bypassed =
-      misses(observed.down_bytes.has_value(), grown(now.passed_down, mark.passed_down),
-             grown(now.sent, mark.sent)) ||
-      misses(observed.up_bytes.has_value(), grown(now.passed_up, mark.passed_up),
-             grown(now.received, mark.received));
+      misses(observed.down_bytes.has_value(), grown(now.passed_down, mark.passed_down), sent) ||
+      misses(observed.up_bytes.has_value(), grown(now.passed_up, mark.passed_up), received);
   mark = now;
   mark.bypassed = bypassed;
   return bypassed;

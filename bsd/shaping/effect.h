@@ -21,8 +21,8 @@ struct Traffic {
 /// Judges one actuator.
 class EffectCheck {
  public:
-  static constexpr double kWindow = 1;              ///< s, least, over which traffic is compared
-  static constexpr std::uint64_t kEnough = 65'536;  ///< bytes in it; less proves nothing
+  static constexpr double kWindow = 1;  ///< s, least, over which traffic is compared …
+  static constexpr std::uint64_t kEnough = 32'768;  ///< … and bytes: fewer prove nothing
   static constexpr double kTolerance = 0.05;        ///< of a rate read back
 
   /// `plan` is in force, `observed` was read back after it.  Degraded when a slot is missing, a

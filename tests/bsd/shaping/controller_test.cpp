@@ -218,7 +218,7 @@ TEST_CASE("controller: says why it holds") {
     agents[0].link.down.measured = true;  // the others are not limited by what nobody knows
     CHECK(tick(0.04) == Reason::applied_first);
     CHECK(controller.plan().shares[1].down_ceiling_bps == kUnlimitedBps);
-    CHECK(controller.plan().shares[1].down_bps > 100e6);
+    CHECK(controller.plan().shares[1].down_bps > 50e6);
   }
   SUBCASE("frozen, and on again") {
     CHECK(tick(0) == Reason::applied_first);
@@ -268,6 +268,31 @@ TEST_CASE("controller: says why it holds") {
       CHECK(tick(now_s) == Reason::held_refractory);
     CHECK(tick(0.11) == Reason::applied_first);
     CHECK(controller.plan().number == 2);
+  }
+}
+
+TEST_CASE(
+    "controller: what nobody has measured is not held back, and no plan is beyond the bounds") {
+  for (const MediumCase& c : kMedia) {
+    SUBCASE(c.name) {
+      ControllerOptions options;
+      options.medium = c.medium;
+      Controller controller(options);
+      std::vector<AgentInput> agents;
+      for (std::size_t slot = 0; slot < 64; ++slot) {
+        agents.push_back(test::measured_agent(slot, 20e6, 20e6));
+        if (slot > 0) agents.back().link.down.measured = agents.back().link.up.measured = false;
+      }
+      REQUIRE(applies(controller.tick(0, agents, kBitsPerRow).reason));
+      const Plan& plan = controller.plan();
+      double down = 0;
+      for (const Share& share : plan.shares) down += share.down_bps;
+      CHECK(down <= plan.down_bps * (1 + 1e-9));
+      CHECK(plan.down_bps <= kUnlimitedBps);
+      CHECK(plan.shares[0].down_ceiling_bps <= 20e6);
+      CHECK(plan.shares[1].down_ceiling_bps == kUnlimitedBps);
+      if (!c.medium) CHECK(plan.shares[0].down_bps == Approx(kUse * 20e6));
+    }
   }
 }
 

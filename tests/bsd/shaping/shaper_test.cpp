@@ -147,19 +147,26 @@ TEST_CASE("shaper: what is set differently from what was commanded is degraded")
 
 TEST_CASE("shaper: traffic that does not pass what was set is degraded") {
   Bench bench;
+  std::uint64_t bytes = 0;
+  SUBCASE("much of it") {
+    bytes = 10'000;
+  }
+  SUBCASE("little: it takes longer to tell") {
+    bytes = 300;
+  }
   const auto send = [&](std::uint64_t passed) {
-    for (int i = 0; i < 150; ++i) {
-      bench.traffic[0].sent_bytes += 10'000;
+    for (int i = 0; i < 300; ++i) {
+      bench.traffic[0].sent_bytes += bytes;
       bench.record.passed += passed;
       bench.ticks(1);
     }
   };
-  send(10'000);
+  send(bytes);
   CHECK_FALSE(bench.actuator().health.degraded);
   send(0);
   CHECK(bench.actuator().health.degraded);
   CHECK(bench.actuator().health.reason.find("does not pass") != std::string::npos);
-  send(10'000);
+  send(bytes);
   CHECK_FALSE(bench.actuator().health.degraded);
 }
 
