@@ -26,8 +26,13 @@ Made make_uplink(const Config&, Fleet& fleet) {
 }
 
 Made make_wifi(const Config& config, Fleet&) {
-  return require(
-      shaping::Wifi::open({config.radio_interface, shaping::Records::default_directory(), {}}));
+  const auto given = [](std::uint32_t value) {
+    return value == 0 ? std::nullopt : std::optional<std::uint32_t>(value);
+  };
+  return require(shaping::Wifi::open(
+      {config.radio_interface,
+       shaping::Records::default_directory(),
+       {given(config.radio_wifi_queue_packets), given(config.radio_wifi_quantum_bytes)}}));
 }
 
 Made make_dry_run(const Config&, Fleet&) {

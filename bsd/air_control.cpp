@@ -73,6 +73,8 @@ void AirControl::tick() {
 void AirControl::tell_limits() {
   limits_told_ = clock_.now();
   const shaping::ShaperReport report = shaper_->report();
+  for (const shaping::ActuatorReport& actuator : report.actuators)
+    for (const shaping::Observed& seen : actuator.observed) pass_on(seen);
   for (const shaping::AgentInput& agent : agents_) {
     double down = 0, up = 0;
     for (const shaping::ActuatorReport& actuator : report.actuators) {
@@ -89,6 +91,16 @@ void AirControl::tell_limits() {
     const auto limit = [](double bps) { return bps < shaping::kUnlimitedBps ? bps : 0; };
     fleet_.set_limits(agent.slot, limit(down), limit(up));
   }
+}
+
+/// What an actuator saw beside its own setting teaches the estimates.
+void AirControl::pass_on(const shaping::Observed& seen) {
+  const double now_s = in_seconds(limits_told_.time_since_epoch());
+  if (seen.backlog_bytes) fleet_.note(seen.slot, radio::BacklogSample{now_s, *seen.backlog_bytes});
+  if (!seen.station) return;
+  radio::StationSample sample = *seen.station;
+  sample.at_s = now_s;
+  fleet_.note(seen.slot, sample);
 }
 
 void AirControl::stop() {

@@ -42,6 +42,7 @@ class AirControl {
   void arm();
   void tick();
   void tell_limits();
+  void pass_on(const shaping::Observed& seen);
 
   const Config& config_;
   Fleet& fleet_;

@@ -55,6 +55,8 @@ struct Config {
 
   std::vector<std::string> radio_actuators;
   std::string radio_interface;
+  std::uint32_t radio_wifi_queue_packets = 0;
+  std::uint32_t radio_wifi_quantum_bytes = 0;
   std::string radio_medium = "airtime";
   double radio_bandwidth_mhz = 20;
   double radio_capacity_mbps = 0;
@@ -130,6 +132,10 @@ struct Config {
       "only measured");
     v("radio.interface", radio_interface, anything(),
       "network interface that carries the agents' traffic, for tc and wifi");
+    v("radio.wifi_queue_packets", radio_wifi_queue_packets, between(0, 1'000'000),
+      "wifi: most packets in the access point's own queues; 0: as they are");
+    v("radio.wifi_quantum_bytes", radio_wifi_quantum_bytes, between(0, 65'536),
+      "wifi: bytes that a flow sends in its turn there, 0: as they are");
     v("radio.medium", radio_medium,
       one_of({"airtime", "fdma_separate", "fdma_common", "dedicated"}),
       "how agents share the air: in turns, by bands of their own for each direction or for both, "

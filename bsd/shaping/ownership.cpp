@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <system_error>
 
@@ -45,7 +46,8 @@ Result<Record> parse(const fs::path& path, const std::string& text) {
 }  // namespace
 
 fs::path Records::default_directory() {
-  return "/var/lib/wdmoe/radio";
+  const char* unit = std::getenv("STATE_DIRECTORY");
+  return unit != nullptr && *unit != '\0' ? unit : "/var/lib/wdmoe/bsd";
 }
 
 fs::path Records::path_of(std::string_view actuator, std::string_view interface) const {

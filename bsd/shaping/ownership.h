@@ -28,7 +28,7 @@ class Records {
   /// The directory need not exist before the first write.
   explicit Records(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
-  /// radio.state_directory's default, which wdmoe-bsd's unit makes.
+  /// $STATE_DIRECTORY of a systemd unit, else the one that wdmoe-bsd's unit has.
   static std::filesystem::path default_directory();
 
   Result<void> write(const Record& record) const;
