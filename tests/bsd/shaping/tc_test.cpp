@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include <doctest/doctest.h>
@@ -47,6 +48,18 @@ std::unique_ptr<Tc> opened(const std::filesystem::path& state) {
   return require(Tc::open({Pair::kNear, state}));
 }
 
+bool in_virtual_machine() {
+  return std::getenv("WDMOE_VM") != nullptr;
+}
+
+/// False where this kernel lacks the discipline; the machine of tests/vm has all.
+bool set_root(const std::string& interface, const std::string& what) {
+  const std::string command = "tc qdisc add dev " + interface + " root " + what;
+  const bool fine = std::system((command + " 2>/dev/null").c_str()) == 0;
+  REQUIRE((fine || !in_virtual_machine()));
+  return fine;
+}
+
 /// A wdmoe that shapes the interface, in a process of its own, until killed.
 pid_t shape_in_child(const std::filesystem::path& state) {
   int ready[2];
@@ -79,7 +92,10 @@ TEST_CASE("tc: agents receive what they were granted, and counters say the same"
   test::run("ip link set near0 gso_max_segs 2");
   const test::TempFolder state;
   const auto tc = opened(state.path());
-  const std::vector<double> shares{2e6, 5e6, 10e6, 20e6, 40e6};
+  // An emulated processor carries some 60 Mbit/s of such small packets.
+  const std::vector<double> shares = in_virtual_machine()
+                                         ? std::vector<double>{1e6, 2e6, 5e6}
+                                         : std::vector<double>{2e6, 5e6, 10e6, 20e6, 40e6};
   REQUIRE(tc->apply(plan_of(shares)));
   std::vector<Observed> before, after;
   REQUIRE(tc->observe(before));
@@ -127,6 +143,21 @@ TEST_CASE("tc: changed in place, a class keeps its counter and has its new rate"
   REQUIRE(tc->apply(plan_of({16e6})));
   REQUIRE(tc->observe(second));
   CHECK(second.size() == 1);
+}
+
+TEST_CASE("tc: shares hold across a link with delay") {
+  const Pair pair;
+  const test::TempFolder state;
+  pair.go_far();
+  const bool delayed = set_root("far0", "netem delay 20ms");
+  pair.go_near();
+  if (!delayed) return;  // no netem here
+  const auto tc = opened(state.path());
+  REQUIRE(tc->apply(plan_of({4e6, 12e6})));
+  std::vector<test::Flow> flows{{0, class_of(0), 3, 0}, {1, class_of(1), 3, 0}};
+  test::send_together(pair, flows);
+  CHECK(flows[0].received_bps == doctest::Approx(4e6).epsilon(0.05));
+  CHECK(flows[1].received_bps == doctest::Approx(12e6).epsilon(0.05));
 }
 
 TEST_CASE("tc: other traffic flows while agents saturate the cell") {
@@ -178,10 +209,11 @@ TEST_CASE("tc: what was there is there again") {
 TEST_CASE("tc: somebody else's queueing discipline is kept, and named in the refusal") {
   const Pair pair;
   const test::TempFolder state;
-  for (const char* theirs : {"handle 1: tbf rate 1mbit burst 10k limit 100k", "handle 5744: htb",
-                             "pfifo limit 77", "handle 9: htb default 1"}) {
+  for (const char* theirs :
+       {"handle 1: tbf rate 1mbit burst 10k limit 100k", "handle 5744: htb", "pfifo limit 77",
+        "handle 9: htb default 1", "cake bandwidth 9mbit", "fq_codel", "netem delay 5ms"}) {
     CAPTURE(theirs);
-    test::run(std::string("tc qdisc add dev near0 root ") + theirs);
+    if (!set_root("near0", theirs)) continue;
     const std::string original = qdiscs();
     const auto tc = Tc::open({Pair::kNear, state.path()});
     REQUIRE_FALSE(tc);
