@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "common/expert.h"
@@ -28,10 +29,18 @@ struct ExpertWork {
   Span<const RowWeight> rows;
 };
 
+/// What a start-up message tells about a backend.
+struct BackendFacts {
+  std::string device;                   ///< which hardware computes; empty: this machine's CPU
+  std::uint64_t saturated_weights = 0;  ///< that did not fit the backend's number format
+  bool copies_weights = false;          ///< load() leaves the given memory unused
+};
+
 class ExpertBackend {
  public:
   virtual ~ExpertBackend() = default;
   virtual std::string_view name() const = 0;  ///< "cpu", "cuda"
+  virtual BackendFacts facts() const { return {}; }
 
   /// Takes an expert in.  The memory behind `weights` must outlive the backend (the CPU backend
   /// computes from it in place).  Start-up only.  Errors: shapes that do not fit each other or the

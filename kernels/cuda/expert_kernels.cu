@@ -6,7 +6,7 @@
 namespace wdmoe::cuda {
 namespace {
 
-constexpr std::uint32_t kWarp = 32, kWarps = 8;
+constexpr std::uint32_t kWarp = 32, kWarps = kBlockLanes / kWarp;
 
 template <class Kernel>
 __device__ __forceinline__ typename Kernel::Part join_warp(typename Kernel::Part part) {
@@ -35,13 +35,13 @@ __device__ __forceinline__ typename Kernel::Part join_block(typename Kernel::Par
 
 template <class Kernel>
 __device__ __forceinline__ void run(const typename Kernel::Args& args) {
-  static_assert(Kernel::kLanes == kWarp || Kernel::kLanes == kWarp * kWarps, "a warp or a block");
+  static_assert(Kernel::kLanes == kWarp || Kernel::kLanes == kBlockLanes, "a warp or a block");
   if constexpr (Kernel::kLanes == kWarp) {
     const Place place{blockIdx.x * kWarps + threadIdx.x / kWarp, blockIdx.y, threadIdx.x % kWarp,
                       kWarp};
     Kernel::finish(place, args, join_warp<Kernel>(Kernel::part(place, args)));
   } else {
-    const Place place{blockIdx.x, blockIdx.y, threadIdx.x, kWarp * kWarps};
+    const Place place{blockIdx.x, blockIdx.y, threadIdx.x, kBlockLanes};
     if constexpr (Kernel::kJoins)
       Kernel::finish(place, args, join_block<Kernel>(Kernel::part(place, args)));
     else
@@ -54,9 +54,9 @@ __device__ __forceinline__ void run(const typename Kernel::Args& args) {
 
 using namespace wdmoe::cuda;  // the names below are looked up by their kName
 
-#define WDMOE_KERNEL(name, Kernel)                                                  \
-  extern "C" __global__ void __launch_bounds__(256) name(const Kernel::Args args) { \
-    run<Kernel>(args);                                                              \
+#define WDMOE_KERNEL(name, Kernel)                                                          \
+  extern "C" __global__ void __launch_bounds__(kBlockLanes) name(const Kernel::Args args) { \
+    run<Kernel>(args);                                                                      \
   }
 WDMOE_KERNEL(wdmoe_gather, Gather)
 WDMOE_KERNEL(wdmoe_silu_multiply, SiluMultiply)

@@ -12,9 +12,13 @@
 // kernel adds atomically to a result, so an answer has the same bits every time.
 // Speed: not measured on hardware (docs/cuda.md).  Tests: tests/kernels/cuda.
 
+#include <cstddef>
+
 #include "kernels/cuda/device.h"
 
 namespace wdmoe::cuda {
+
+constexpr std::uint32_t kBlockLanes = 256;  ///< threads of a block, whatever the kernel
 
 /// One assignment, as the host writes it for every message.
 struct Assigned {
@@ -259,5 +263,11 @@ struct ConvertWeights {
     args.out[at] = rounded;
   }
 };
+
+template <class... Kernels>
+struct KernelList {};
+using ExpertKernels =
+    KernelList<ConvertWeights, Gather, SiluMultiply, GateUpVector, DownVector, ScatterAdd>;
+constexpr std::size_t kKernels = 6;
 
 }  // namespace wdmoe::cuda
