@@ -19,6 +19,7 @@ ALLOWED = {
     "weights": (("common",), ("rapidjson/", "openssl/")),
     "wire": (("schemas", "common"), ("zmq", "flatbuffers/")),
     "kernels": (("common",), ("hwy/",)),
+    "kernels/cuda": (("kernels", "common"), ()),  # and cuda.h, which only this folder includes
     "agent": (("wire", "weights", "kernels", "common", "schemas"), ()),
     "bsd/moe": (("common", "bsd/request"), ()),
     "bsd/model": (
@@ -53,6 +54,7 @@ ALLOWED = {
     ),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]', re.M)
+CUDA_HEADER = re.compile(r"^(cuda|cublas)")
 PRODUCT = ("common", "weights", "wire", "kernels", "agent", "bsd", "sim", "cli")
 C_SYSTEM = re.compile(r"^(sys|netinet|arpa|linux|net)/|\.h$")
 
@@ -74,6 +76,8 @@ def violations(path: pathlib.Path):
                 for f in folders
             ):
                 yield f"{path.relative_to(ROOT)}: {key} may not include \"{target}\""
+        elif CUDA_HEADER.match(target) and key != "kernels/cuda":
+            yield f"{path.relative_to(ROOT)}: {key} may not include <{target}>"
         elif "/" in target and not C_SYSTEM.match(target) or target.split("/")[0] in ("hwy", "boost"):
             if not target.startswith(COMMON_HEADERS + libraries):
                 yield f"{path.relative_to(ROOT)}: {key} may not include <{target}>"

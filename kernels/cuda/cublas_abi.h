@@ -5,9 +5,12 @@
 
 #include <cstddef>
 
+struct cublasContext;
+struct CUstream_st;
+
 namespace wdmoe::cuda::cublas {
 
-using Handle = struct cublasContext*;
+using Handle = cublasContext*;
 using Status = int;  ///< cublasStatus_t
 constexpr Status kSuccess = 0, kNotInitialized = 1, kInvalidValue = 7, kExecutionFailed = 13,
                  kNotSupported = 15;
@@ -18,7 +21,7 @@ constexpr int kGemmDefault = -1;           ///< cublasGemmAlgo_t
 
 using Create = Status(Handle*);
 using Destroy = Status(Handle);
-using SetStream = Status(Handle, struct CUstream_st*);
+using SetStream = Status(Handle, CUstream_st*);
 using SetWorkspace = Status(Handle, void*, std::size_t);
 using GemmEx = Status(Handle, int trans_a, int trans_b, int m, int n, int k, const void* alpha,
                       const void* a, int type_a, int lda, const void* b, int type_b, int ldb,

@@ -99,9 +99,9 @@ class CudaBackend final : public kernels::ExpertBackend {
 };
 
 CudaBackend::~CudaBackend() {
-  if (gpu_.stream() == nullptr) return;  // was never opened
-  static_cast<void>(gpu_.use());         // memory is given back by whichever thread this is,
-  static_cast<void>(gpu_.finish());      // and after a failure work may still be under way
+  if (!gpu_.opened()) return;
+  static_cast<void>(gpu_.use());     // memory is given back by whichever thread this is,
+  static_cast<void>(gpu_.finish());  // and after a failure work may still be under way
 }
 
 Result<ExpertHandle> CudaBackend::load(const ExpertWeights& weights) {

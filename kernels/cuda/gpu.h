@@ -78,6 +78,8 @@ class Gpu {
   /// Opens the first GPU.  Errors: no driver, library or device, one that is too old (unavailable).
   Result<void> open();
 
+  bool opened() const { return blas_.get() != nullptr; }
+
   /// Makes the calling thread work with this GPU.
   Result<void> use() const { return api_.check(api_.cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
 
