@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "bsd/fleet/order_actuator.h"
 #include "bsd/fleet/uplink_actuator.h"
 #include "bsd/shaping/classes.h"
 #include "bsd/shaping/dry_run.h"
@@ -35,6 +36,10 @@ Made make_wifi(const Config& config, Fleet&) {
        {given(config.radio_wifi_queue_packets), given(config.radio_wifi_quantum_bytes)}}));
 }
 
+Made make_order(const Config&, Fleet& fleet) {
+  return std::make_unique<OrderActuator>(fleet);
+}
+
 Made make_dry_run(const Config&, Fleet&) {
   return std::make_unique<shaping::DryRun>();
 }
@@ -46,10 +51,8 @@ struct Entry {
 };
 
 constexpr Entry kActuators[] = {
-    {"tc", true, make_tc},
-    {"wifi", true, make_wifi},
-    {"uplink", false, make_uplink},
-    {"dry-run", false, make_dry_run},
+    {"tc", true, make_tc},        {"wifi", true, make_wifi},        {"uplink", false, make_uplink},
+    {"order", false, make_order}, {"dry-run", false, make_dry_run},
 };
 
 const Entry& entry_of(const std::string& name) {

@@ -29,14 +29,6 @@ bool add_finite(const float* from, std::size_t count, float* to) {
   return worst != 0x7f800000u;
 }
 
-/// Rows `rows` of x into the outgoing frame; false if a finite value does not fit f16.
-bool gather_rows(Matrix<const float> x, Span<const std::uint32_t> rows, MutableTensor out) {
-  bool fits = true;
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    fits = kernels::to_wire(x.slice_rows(rows[i], 1), {out.row(i), out.dtype, 1, out.cols}) && fits;
-  return fits;
-}
-
 }  // namespace
 
 Result<void> Fleet::begin(std::size_t layer, const Selection& selection, Matrix<const float> x,
@@ -60,7 +52,7 @@ Result<void> Fleet::finish(StepCosts& costs) {
   gather(exchange, costs);
   if (error_) return tl::unexpected<Error>(*error_);
   last_wait_.response = response_of(exchange);
-  for (Pending& pending : exchange.pending) pending.id = 0;
+  exchange.clear();
   oldest_ = (oldest_ + 1) % exchanges_.size();
   --count_;
   return {};
@@ -69,70 +61,18 @@ Result<void> Fleet::finish(StepCosts& costs) {
 /// Waiting::response of a complete exchange.
 Nanoseconds Fleet::response_of(const Exchange& exchange) {
   Nanoseconds last{0};
-  for (const Index device : exchange.parcels.active) {
-    const Pending& pending = exchange.pending[device];
-    if (!pending.undisturbed()) return Nanoseconds{0};
-    last = std::max<Nanoseconds>(last, pending.received - exchange.began);
+  for (std::size_t index = 0; index < exchange.pieces.size(); ++index) {
+    const PieceMessage& message = exchange.messages[index];
+    if (!message.undisturbed()) return Nanoseconds{0};
+    last = std::max<Nanoseconds>(last, message.received_at - exchange.began);
   }
   return last;
 }
 
 void Fleet::abandon() {
-  for (Exchange& exchange : exchanges_)
-    for (Pending& pending : exchange.pending) pending.id = 0;
+  for (Exchange& exchange : exchanges_) exchange.clear();
   count_ = 0;
   error_.reset();
-}
-
-Result<void> Fleet::send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs) {
-  const Instant started = exchange.began = clock_.now();
-  const Parcels& parcels = exchange.parcels;
-  // The largest parcel takes longest out there: it goes first.
-  send_order_.assign(parcels.active.begin(), parcels.active.end());
-  std::sort(send_order_.begin(), send_order_.end(), [&](Index a, Index b) {
-    const auto rows = [&](Index device) { return parcels.of_device[device].rows.size(); };
-    return rows(a) != rows(b) ? rows(a) > rows(b) : a < b;
-  });
-  for (const Index device : send_order_) {
-    const Device& to = roster_.devices()[device];
-    if (!to.up()) return fail(Code::unavailable, "agent " + to.hello.name + " is down");
-    const std::size_t rows = parcels.of_device[device].rows.size();
-    if (rows > to.hello.max_rows)
-      return fail(Code::limit, "agent " + to.hello.name + " takes at most " +
-                                   std::to_string(to.hello.max_rows) + " rows a message, not " +
-                                   std::to_string(rows) + ": lower prefill_chunk");
-    Pending& pending = exchange.pending[device];
-    pending.queued = is_pending(device);
-    const Bytes frame = encode(exchange, device, x);
-    pending.answered = false;
-    pending.sent = clock_.now();
-    const wire::Sent sent = router_->send(to.peer, frame);
-    if (sent == wire::Sent::gone) drop(device, "connection lost");
-    if (sent != wire::Sent::ok)
-      return fail(Code::unavailable, "agent " + name_of(device) + " cannot be reached: " +
-                                         (sent == wire::Sent::full ? "it does not read" : "gone"));
-    pending.bytes_sent = frame.size();
-    costs.bytes_sent += frame.size();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stats_.agents[device].bytes_sent += frame.size();
-    }
-    ++costs.messages;
-  }
-  if (!send_order_.empty()) ++costs.round_trips;
-  costs.serialise += clock_.now() - started;
-  return {};
-}
-
-Bytes Fleet::encode(Exchange& exchange, Index device, Matrix<const float> x) {
-  const Parcel& parcel = exchange.parcels.of_device[device];
-  const std::size_t rows = parcel.rows.size();
-  if (!gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, options_.wire)))
-    // Rare: an activation beyond 65504.  Every agent reads f32.
-    gather_rows(x, parcel.rows, encoder_.begin_rows(rows, x.cols, DType::f32));
-  const std::uint64_t id = exchange.pending[device].id = next_id_++;
-  return encoder_.finish_dispatch(id, static_cast<std::uint16_t>(exchange.layer), options_.wire,
-                                  parcel.assignments);
 }
 
 /// Until `exchange`, the oldest, is complete or error_ is set.  What comes for the other is kept
@@ -148,6 +88,8 @@ void Fleet::gather(Exchange& exchange, StepCosts& costs) {
       const std::size_t bytes = incoming_.frame.bytes().size();
       take_message();
       for (std::size_t i = 0; i < count_; ++i) combine_ready(under_way(i));
+      if (!error_)
+        if (const auto sent = send_waiting(costs); !sent) error_ = sent.error();
       costs.bytes_received += bytes;
       combining += clock_.now() - received;
     } else if (sleep(std::min({deadline, next_house_, next_watch_}), {}).house) {
@@ -203,19 +145,22 @@ Error Fleet::timed_out(const Exchange& exchange) const {
                              names};
 }
 
-/// The exchange that `result` answers; a refusal without an id is taken for the oldest's.
-Fleet::Exchange* Fleet::asked_by(Index device, const wire::ExpertResult& result) {
+/// What `result` answers; a refusal without an id is taken for the oldest message under way.
+Fleet::Asked Fleet::asked_by(Index device, const wire::ExpertResult& result) {
   for (std::size_t i = 0; i < count_; ++i) {
     Exchange& exchange = under_way(i);
-    if (!exchange.waits_for(device)) continue;
-    if (result.id == exchange.pending[device].id) return &exchange;
-    if (result.id == 0 && result.status != wire::Status::ok) return &exchange;
+    for (std::size_t index = 0; index < exchange.pieces.size(); ++index) {
+      const PieceMessage& message = exchange.messages[index];
+      if (exchange.pieces[index].device != device || !message.under_way()) continue;
+      if (result.id == message.id || (result.id == 0 && result.status != wire::Status::ok))
+        return {&exchange, index};
+    }
   }
-  return nullptr;
+  return {};
 }
 
 void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
-  Exchange* const exchange = asked_by(device, result);
+  const auto [exchange, index] = asked_by(device, result);
   if (exchange == nullptr) {  // of a step that was given up
     const std::lock_guard<std::mutex> lock(mutex_);
     ++stats_.agents[device].late;
@@ -228,17 +173,16 @@ void Fleet::take_answer(Index device, const wire::ExpertResult& result) {
     if (result.status == wire::Status::not_ready) drop(device, "not ready");
     return;
   }
-  if (result.rows.rows != exchange->parcels.of_device[device].rows.size() ||
-      result.rows.cols != model_.hidden)
+  if (result.rows.rows != exchange->pieces[index].rows || result.rows.cols != model_.hidden)
     return blame(device, "answered with rows of another shape");
-  Pending& pending = exchange->pending[device];
   watch_connection(device, &result);
-  pending.answered = true;
-  pending.awaited = looked_;
-  pending.received = clock_.now();
-  pending.bytes_received = incoming_.frame.bytes().size();
-  pending.result = result;
-  std::swap(pending.frame, incoming_.frame);  // the views move along with their memory
+  PieceMessage& message = exchange->messages[index];
+  message.answered = true;
+  message.awaited = looked_;
+  message.received_at = clock_.now();
+  message.bytes_received = incoming_.frame.bytes().size();
+  message.result = result;
+  std::swap(message.frame, incoming_.frame);  // the views move along with their memory
 }
 
 /// A bad answer.  One may be the input's fault; after several the agent is out, and the step is
@@ -253,45 +197,47 @@ void Fleet::blame(Index device, const std::string& why) {
   drop(device, "bad answers");
 }
 
-void Fleet::count_answer(const Exchange& exchange, Index device) {
-  const Pending& pending = exchange.pending[device];
-  const Parcel& parcel = exchange.parcels.of_device[device];
+void Fleet::count_answer(const Exchange& exchange, std::size_t index) {
+  const PieceMessage& message = exchange.messages[index];
+  const wire::Timings& timings = message.result.timings;
   const std::lock_guard<std::mutex> lock(mutex_);
-  AgentSnapshot& agent = stats_.agents[device];
+  AgentSnapshot& agent = stats_.agents[exchange.pieces[index].device];
   ++agent.dispatches;
-  agent.rows += parcel.rows.size();
-  agent.assignments += parcel.assignments.size();
-  agent.queue += microseconds(pending.result.timings.queue_us);
-  agent.compute += microseconds(pending.result.timings.compute_us);
-  agent.total += microseconds(pending.result.timings.total_us);
-  agent.round_trip += pending.received - pending.sent;
-  agent.health = pending.result.telemetry.health;
+  agent.rows += exchange.pieces[index].rows;
+  agent.assignments += message.assignments;
+  agent.queue += microseconds(timings.queue_us);
+  agent.compute += microseconds(timings.compute_us);
+  agent.total += microseconds(timings.total_us);
+  agent.round_trip += message.received_at - message.sent_at;
+  agent.health = message.result.telemetry.health;
 }
 
 /// Adds answers in the order of the devices, whatever the order of their arrival, so that the sum
 /// is the same each time.
 void Fleet::combine_ready(Exchange& exchange) {
   while (!error_ && !exchange.complete()) {
-    const Index device = exchange.parcels.active[exchange.combined];
-    if (!exchange.pending[device].answered) return;
-    if (!add_answer(exchange, device))
+    const std::size_t index = exchange.combined;
+    if (!exchange.messages[index].answered) return;
+    const Index device = exchange.pieces[index].device;
+    if (!add_answer(exchange, index))
       return blame(device, "answered with values that are not finite");
     pulses_[device].bad_answers = 0;
-    count_answer(exchange, device);
-    learn(exchange, device);
+    count_answer(exchange, index);
+    learn(exchange, index);
     ++exchange.combined;
   }
 }
 
-bool Fleet::add_answer(const Exchange& exchange, Index device) {
-  const Tensor& rows = exchange.pending[device].result.rows;
+bool Fleet::add_answer(const Exchange& exchange, std::size_t index) {
+  const Tensor& rows = exchange.messages[index].result.rows;
   if (scratch_.size() < rows.rows * rows.cols) scratch_.resize(rows.rows * rows.cols);
   const Matrix<float> answer(scratch_.data(), rows.rows, rows.cols);
   kernels::from_wire(rows, answer);
   bool finite = true;
-  const auto& to = exchange.parcels.of_device[device].rows;
+  const Piece& piece = exchange.pieces[index];
+  const auto& to = exchange.parcels.of_device[piece.device].rows;
   for (std::size_t i = 0; i < rows.rows; ++i)
-    finite = add_finite(answer.row(i), rows.cols, exchange.y.row(to[i])) && finite;
+    finite = add_finite(answer.row(i), rows.cols, exchange.y.row(to[piece.first + i])) && finite;
   return finite;
 }
 
@@ -299,7 +245,8 @@ bool Fleet::add_answer(const Exchange& exchange, Index device) {
 void Fleet::fail_exchange(Index device, Code code, const std::string& why) {
   if (!error_) error_ = Error{code, "agent " + name_of(device) + " " + why};
   for (Exchange& exchange : exchanges_)
-    if (device < exchange.pending.size()) exchange.pending[device].id = 0;
+    for (std::size_t index = 0; index < exchange.pieces.size(); ++index)
+      if (exchange.pieces[index].device == device) exchange.messages[index].id = 0;
   const std::lock_guard<std::mutex> lock(mutex_);
   ++stats_.agents[device].failures;
 }

@@ -206,8 +206,6 @@ void Fleet::greet(const wire::Hello& hello) {
 }
 
 void Fleet::welcome(Index device, const Roster::Verdict& verdict) {
-  for (Exchange& exchange : exchanges_)
-    if (exchange.pending.size() <= device) exchange.pending.resize(device + std::size_t{1});
   if (pulses_.size() <= device) pulses_.resize(device + std::size_t{1});
   // What was sent over the old connection is lost.
   if (is_pending(device)) fail_exchange(device, Code::unavailable, "reconnected during the layer");

@@ -3,6 +3,7 @@
 // lives on the engine thread; only what says so may be called from others.
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "bsd/fleet/connections.h"
 #include "bsd/fleet/parcels.h"
 #include "bsd/fleet/roster.h"
+#include "bsd/fleet/send_order.h"
 #include "bsd/fleet/shares.h"
 #include "bsd/moe/expert_runner.h"
 #include "bsd/radio/estimate.h"
@@ -119,21 +121,25 @@ class Fleet final : public ExpertRunner {
   /// it can.  Agents are told within a quarter of a second, those that pace; the effect shows in
   /// the snapshot (uplink->pacing_bps).
   void set_uplinks(std::vector<double> bps);
+  /// Whether large parcels are cut, pieces leave in the order of send_order.h, and what is under
+  /// way to an agent keeps within its window; from the next begin() on.
+  void set_ordered(bool on) { ordered_.store(on, std::memory_order_relaxed); }
 
  private:
   using Index = Roster::Index;
 
-  /// One Dispatch under way; id 0: none.
-  struct Pending {
-    std::uint64_t id = 0;
-    Instant sent{}, received{};
-    bool answered = false;
-    bool awaited = false;  // taken in as it came: `received` is not late
-    bool queued = false;   // sent behind another: its round trip includes work on that
-    std::size_t bytes_sent = 0, bytes_received = 0;
-    /// Whether received - sent is the time of the agent and the air, and of nothing else.
+  /// One Dispatch and its answer.
+  struct PieceMessage {
+    std::uint64_t id = 0;  // 0: none, or given up
+    Instant sent_at{}, received_at{};
+    bool sent = false, answered = false;
+    bool awaited = false;  // taken in as it came: `received_at` is not late
+    bool queued = false;   // behind another: its round trip includes work on that
+    std::size_t assignments = 0, bytes_sent = 0, bytes_received = 0;
+    bool under_way() const { return id != 0 && !answered; }
+    /// Whether received_at - sent_at is the time of the agent and the air, and of nothing else.
     bool undisturbed() const { return awaited && !queued; }
-    wire::Frame frame;          // the answer, as received
+    wire::Frame frame;          // the Dispatch, if it had to wait; then the answer
     wire::ExpertResult result;  // views into it
   };
   /// One layer of one part of a batch, from begin() to finish().
@@ -142,12 +148,27 @@ class Fleet final : public ExpertRunner {
     Instant began{};
     Matrix<float> y;
     Parcels parcels;
-    std::vector<Pending> pending;  // [devices]
-    std::size_t combined = 0;      // of parcels.active, in that order
-    bool complete() const { return combined == parcels.active.size(); }
+    bool ordered = false;
+    std::vector<Piece> pieces;           // by device, then by row
+    std::vector<PieceMessage> messages;  // [pieces], and spare ones
+    std::vector<std::uint32_t> unsent;   // indices of pieces, in the order of sending
+    std::size_t combined = 0;            // pieces, in that order
+    bool complete() const { return combined == pieces.size(); }
     bool waits_for(Index device) const {
-      return device < pending.size() && pending[device].id != 0 && !pending[device].answered;
+      for (std::size_t index = 0; index < pieces.size(); ++index)
+        if (pieces[index].device == device && messages[index].under_way()) return true;
+      return false;
     }
+    void clear() {
+      for (PieceMessage& message : messages) message.id = 0;
+      pieces.clear();
+      unsent.clear();
+      combined = 0;
+    }
+  };
+  struct Asked {
+    Exchange* exchange = nullptr;
+    std::size_t index = 0;  // of the piece
   };
   struct Pulse {
     Instant heard{}, pinged{};
@@ -161,30 +182,36 @@ class Fleet final : public ExpertRunner {
 
   // links.cpp
   void count_load(const Parcels& parcels);
-  void learn(const Exchange& exchange, Index device);
+  void learn(const Exchange& exchange, std::size_t index);
   void watch_connection(Index device, const wire::ExpertResult* result);
   void watch_waiting(Instant now);
   void find_connection(Index device);
   void tell_shares(Instant now);
 
+  // sending.cpp
+  void plan_sending(Exchange& exchange);
+  Result<void> send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs);
+  Result<void> send_waiting(StepCosts& costs);
+  Result<void> send_piece(Exchange& exchange, std::size_t index, Bytes frame, StepCosts& costs);
+  bool may_send(const Exchange& exchange, Index device) const;
+  Bytes encode(Exchange& exchange, std::size_t index, Matrix<const float> x);
+
   // exchange.cpp
   Exchange& under_way(std::size_t index) {
     return exchanges_[(oldest_ + index) % exchanges_.size()];
   }
-  Result<void> send_all(Exchange& exchange, Matrix<const float> x, StepCosts& costs);
-  Bytes encode(Exchange& exchange, Index device, Matrix<const float> x);
   void gather(Exchange& exchange, StepCosts& costs);
   static Nanoseconds response_of(const Exchange& exchange);
   bool receive_spinning();
   void look_around(const Exchange& exchange, Instant deadline);
   Error timed_out(const Exchange& exchange) const;
   bool is_pending(Index device) const;
-  Exchange* asked_by(Index device, const wire::ExpertResult& result);
+  Asked asked_by(Index device, const wire::ExpertResult& result);
   void take_answer(Index device, const wire::ExpertResult& result);
   void blame(Index device, const std::string& why);
-  void count_answer(const Exchange& exchange, Index device);
+  void count_answer(const Exchange& exchange, std::size_t index);
   void combine_ready(Exchange& exchange);
-  bool add_answer(const Exchange& exchange, Index device);
+  bool add_answer(const Exchange& exchange, std::size_t index);
   void fail_exchange(Index device, Code code, const std::string& why);
 
   // fleet.cpp
@@ -219,9 +246,12 @@ class Fleet final : public ExpertRunner {
 
   std::array<Exchange, kMostUnderWay> exchanges_;  // a ring
   std::size_t oldest_ = 0, count_ = 0;             // of those under way
-  std::vector<Index> send_order_;                  // parcels.active, most rows first
-  std::optional<Error> error_;                     // the first of those under way
-  std::vector<float> scratch_;                     // [rows, hidden] of one answer
+  std::vector<Tail> tails_;                        // [devices] of the exchange that begins
+  std::vector<double> windows_;                    // [devices], bytes
+  std::vector<fb::Assignment> assignments_;        // of one message
+  std::atomic<bool> ordered_{false};
+  std::optional<Error> error_;  // the first of those under way
+  std::vector<float> scratch_;  // [rows, hidden] of one answer
   std::uint64_t next_id_, pings_ = 0;
 
   mutable std::mutex estimates_mutex_;

@@ -20,20 +20,20 @@ void Fleet::count_load(const Parcels& parcels) {
 /// Answers that had waited for us say little of the air: while the base station was busy with
 /// another part of the batch, nobody looked.  Nor does the time of one that an agent could begin
 /// only after another.
-void Fleet::learn(const Exchange& exchange, Index device) {
-  const Pending& pending = exchange.pending[device];
-  const wire::Timings& timings = pending.result.timings;
+void Fleet::learn(const Exchange& exchange, std::size_t index) {
+  const PieceMessage& message = exchange.messages[index];
+  const wire::Timings& timings = message.result.timings;
   radio::ExchangeSample sample;
-  sample.at_s = in_seconds(pending.received.time_since_epoch());
-  sample.rows = exchange.parcels.of_device[device].rows.size();
-  sample.round_trip_s = in_seconds(pending.received - pending.sent);
+  sample.at_s = in_seconds(message.received_at.time_since_epoch());
+  sample.rows = exchange.pieces[index].rows;
+  sample.round_trip_s = in_seconds(message.received_at - message.sent_at);
   sample.queue_s = in_seconds(microseconds(timings.queue_us));
   sample.compute_s = in_seconds(microseconds(timings.compute_us));
-  sample.bytes_down = static_cast<double>(pending.bytes_sent);
-  sample.bytes_up = static_cast<double>(pending.bytes_received);
-  sample.disturbed = !pending.undisturbed();
+  sample.bytes_down = static_cast<double>(message.bytes_sent);
+  sample.bytes_up = static_cast<double>(message.bytes_received);
+  sample.disturbed = !message.undisturbed();
   const std::lock_guard<std::mutex> lock(estimates_mutex_);
-  estimates_.of(device).add(sample);
+  estimates_.of(exchange.pieces[index].device).add(sample);
 }
 
 Latencies Fleet::latencies() {
@@ -89,6 +89,12 @@ void Fleet::watch_waiting(Instant now) {
 
 void Fleet::set_uplinks(std::vector<double> bps) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  const auto of = [](const std::vector<double>& all, std::size_t device) {
+    return device < all.size() ? all[device] : 0.0;
+  };
+  for (std::size_t device = 0; device < stats_.agents.size(); ++device)
+    if (of(bps, device) != of(uplinks_, device))
+      stats_.agents[device].uplink.reset();  // was reported before: it tells nothing of this
   uplinks_ = std::move(bps);
 }
 
