@@ -78,22 +78,38 @@ Result<void> JointOptimiser::alternate(SelectionInput& input, Outcome& outcome,
 }
 
 /// Ours: each round goes from the best pair so far towards what the policy selects at its prices.
+/// Starts where nothing is lost.  What the policy selects at an equal split spends its budget on
+/// whoever is slow there, which an exact split mostly mends; it stands in only if the end is later
+/// than it would be even so.
 Result<void> JointOptimiser::follow_prices(SelectionInput& input, Outcome& outcome,
                                            Selection& selection) {
   price_at_shares();
   input.latencies = latencies();
   input.previous = nullptr;
-  policy_.select(input, last_);
+  if (input.quality < 0) input.quality = policy_.quality();
+  policy_.select(input, at_equal_);
+  if (input.quality < 0) input.quality = metrics_.kept_gate_mass(at_equal_);
+  SelectionInput whole = input;
+  whole.quality = 1;
+  policy_.select(whole, last_);
   WDMOE_TRY(try_out(last_, false, outcome, selection));
   end_round(outcome);
-  if (input.quality < 0) input.quality = policy_.quality();
-  if (input.quality < 0) input.quality = metrics_.kept_gate_mass(selection);
+  WDMOE_TRY(refine(input, outcome, selection));
+  const auto loads = metrics_.count_loads(at_equal_, fixed_.size());
+  WDMOE_TRY(allocate(loads, Sharing::equal));
+  if (!(waiting() < outcome.waiting_latency)) return {};
+  WDMOE_TRY(try_out(at_equal_, false, outcome, selection));
+  end_round(outcome);
+  return {};
+}
+
+Result<void> JointOptimiser::refine(SelectionInput& input, Outcome& outcome, Selection& selection) {
   const bool small = search_.prepare(input, fixed_.size());
   // One row needs no prices: the search looks at all that it can do.
   const bool one = small && input.probabilities.rows == 1;
   while (!one && outcome.rounds < max_rounds_) {
     const Seconds before = outcome.waiting_latency;
-    WDMOE_TRY(allocate(best_loads_));
+    WDMOE_TRY(allocate(best_loads_, sharing_));
     price_by_multipliers();
     input.latencies = latencies();
     input.previous = &selection;
@@ -137,7 +153,7 @@ Result<bool> JointOptimiser::try_out(const Selection& chosen, bool also_equal, O
   const Span<const DeviceLoad> loads = metrics_.count_loads(chosen, fixed_.size());
   if (loads.empty() && !chosen.empty())
     return fail(Code::unavailable, "nobody in the cell holds a chosen expert");
-  WDMOE_TRY(allocate(loads));
+  WDMOE_TRY(allocate(loads, sharing_));
   WDMOE_TRY(prefer_equal_shares());
   const Seconds now = waiting(), best = outcome.waiting_latency;
   const bool first = waiting_after_.empty();
@@ -157,7 +173,7 @@ void JointOptimiser::end_round(Outcome& outcome) {
 
 /// T of these loads; infinite if the band cannot serve them.
 double JointOptimiser::judge(Span<const DeviceLoad> loads) {
-  return allocate(loads) ? waiting().count() : std::numeric_limits<double>::infinity();
+  return allocate(loads, sharing_) ? waiting().count() : std::numeric_limits<double>::infinity();
 }
 
 void JointOptimiser::set_up(const SelectionInput& gates, const Cell& cell) {
@@ -174,10 +190,11 @@ void JointOptimiser::set_up(const SelectionInput& gates, const Cell& cell) {
   }
   prices_.assign(devices, {});
   waiting_after_.clear();
-  waiting_after_.reserve(max_rounds_ + 1);
+  waiting_after_.reserve(max_rounds_ + 2);
   trial_.reserve(gates.probabilities.rows * gates.top_k);
   last_.reserve(trial_.capacity());
   from_.reserve(trial_.capacity());
+  at_equal_.reserve(trial_.capacity());
   blend_.reserve(gates.probabilities.rows);
   metrics_.look_at(gates);
   count_experts(*gates.holders);
@@ -262,7 +279,7 @@ void JointOptimiser::set_cost(std::size_t device, radio::RowTimes row) {
   per_row_[device] = cost.per_row.count();
 }
 
-Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
+Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads, Sharing sharing) {
   for (std::size_t device = 0; device < demands_.size(); ++device) {
     radio::DeviceDemand& demand = demands_[device];
     demand.tokens = loads[device].rows;
@@ -271,7 +288,7 @@ Result<void> JointOptimiser::allocate(Span<const DeviceLoad> loads) {
     demand.compute_per_token *= loads[device].visits / static_cast<double>(loads[device].rows);
   }
   auto shares =
-      sharing_ == Sharing::equal ? allocator_.split_equally(problem_) : allocator_.solve(problem_);
+      sharing == Sharing::equal ? allocator_.split_equally(problem_) : allocator_.solve(problem_);
   if (!shares) return tl::unexpected<Error>(std::move(shares).error());
   shares_ = *shares;
   return {};

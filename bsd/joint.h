@@ -58,10 +58,11 @@ struct Outcome {
 /// Alternates selection and allocation and keeps the best pair seen, so that the predicted latency
 /// never rises from one round to the next.
 ///
-/// The first round selects at an equal split (with `Sharing::equal`, the only one).  A later one
-/// selects at what the present shares make of every device (the paper's t_k) and allocates for the
-/// loads selected; a device without load, which has no band, counts as slow as if it were given the
-/// least band in which one row is done by T.
+/// The first round selects at an equal split (with `Sharing::equal`, the only one), or, where
+/// prices are followed, with nothing lost.  A later one selects at what the present shares make of
+/// every device (the paper's t_k) and allocates for the loads selected; a device without load,
+/// which has no band, counts as slow as if it were given the least band in which one row is done by
+/// T.
 ///
 /// A policy that weighs airtime (minmax) is told instead what the allocator's multipliers say, the
 /// price of every row, visit and round trip once the band is shared out anew (radio/prices.h), and
@@ -69,8 +70,8 @@ struct Outcome {
 ///     T ≈ max( Σ_k price of what k does,  max_k floor_k )
 /// Rows that all follow the cheapest device make it dear, so a line search decides how far to go
 /// from the best selection towards the new one.  Small layers end with a search at true latencies
-/// (row_search.h).  The quality held to is the input's, else the policy's, else what the first
-/// round kept.
+/// (row_search.h).  The quality held to is the input's, else the policy's, else what the policy
+/// keeps at an equal split; the result is never later than the policy is there.
 ///
 /// Ends when a round brings nothing new, at the latest after `max_rounds`.
 class JointOptimiser {
@@ -93,6 +94,7 @@ class JointOptimiser {
   void count_experts(const Holders& holders);
   Result<void> alternate(SelectionInput& input, Outcome& outcome, Selection& selection);
   Result<void> follow_prices(SelectionInput& input, Outcome& outcome, Selection& selection);
+  Result<void> refine(SelectionInput& input, Outcome& outcome, Selection& selection);
   Result<void> move_towards_last(double quality, Outcome& outcome, Selection& selection);
   Result<bool> try_out(const Selection& chosen, bool also_equal, Outcome& outcome,
                        Selection& selection);
@@ -103,7 +105,7 @@ class JointOptimiser {
   void set_cost(std::size_t device, radio::RowTimes row);
   Latencies latencies() const;
   double judge(Span<const DeviceLoad> loads);
-  Result<void> allocate(Span<const DeviceLoad> loads);
+  Result<void> allocate(Span<const DeviceLoad> loads, Sharing sharing);
   Result<void> prefer_equal_shares();
   Seconds waiting() const;
 
@@ -125,6 +127,7 @@ class JointOptimiser {
   std::vector<double> air_per_row_, air_per_choice_, air_fixed_;
   std::vector<radio::RowPrice> prices_;
   Selection trial_, last_, from_;
+  Selection at_equal_;  // the policy's at an equal split
   Blend blend_;
   std::vector<radio::DeviceShare> best_shares_;
   std::vector<DeviceLoad> best_loads_;

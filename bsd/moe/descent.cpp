@@ -77,7 +77,7 @@ bool Descent::cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& ro
     const Visit visit = queue.front();
     ++looks_;
     const bool leaves = plan_exit(visit.row, visit.device, latency, best);
-    if (leaves && !queue.reprice_front(static_cast<float>(best.loss / best.saved))) continue;
+    if (leaves && !queue.reprice_front(static_cast<float>(best.harm / best.saved))) continue;
     flag_of(queue, visit.row, visit.device) = 0;
     queue.pop();
     row = visit.row;
@@ -86,34 +86,40 @@ bool Descent::cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& ro
   return false;
 }
 
-/// Makes a list a heap: its bottleneck is one for the first time.  Prices are bounds from below,
-/// for cheapest_exit() to correct where they come to the front; most never do.
+/// Makes a list a heap: its bottleneck is one for the first time.  Prices are guesses, for
+/// cheapest_exit() to correct where they come to the front; most never do.
 void Descent::order(VisitQueue& queue) {
-  for (Visit& visit : queue.visits()) visit.price = least_price(visit.row, visit.device);
+  for (Visit& visit : queue.visits()) visit.price = guess_price(visit.row, visit.device);
   queue.order();
 }
 
-/// No exit of `row` from `device` costs less: at best the most probable unused expert stands in.
-float Descent::least_price(std::uint32_t row, std::uint16_t device) const {
+/// What it costs if the row's expert at `device` is dropped, or, if it is the row's only one, if
+/// the most probable other stands in.
+float Descent::guess_price(std::uint32_t row, std::uint16_t device) const {
   constexpr float kUnknown = std::numeric_limits<float>::lowest();
+  const std::size_t own = problem_->ranks.own(row);
   const Pick* leaving = nullptr;
+  RowWeights weights;
   for (const Pick& pick : draft_->row(row)) {
+    weights.add(pick.probability, pick.rank < own);
     if (pick.device != device) continue;
     if (leaving != nullptr) return kUnknown;  // of several it may be any
     leaving = &pick;
   }
   if (leaving == nullptr) return kUnknown;
-  const auto unused = static_cast<std::size_t>(std::countr_one(used_[row]));
-  const Ranked* const ranked = problem_->ranks.row(row);
-  const float stands_in = unused < problem_->ranks.width() ? ranked[unused].probability : 0.0f;
-  const double loss = static_cast<double>(leaving->probability - stands_in);
+  const double error = error_of(row, weights);
+  weights.remove(leaving->probability, leaving->rank < own);
+  if (draft_->row(row).size() == 1) {
+    const auto unused = static_cast<std::size_t>(std::countr_one(used_[row]));
+    if (unused >= problem_->ranks.width()) return kUnknown;
+    weights = {};
+    weights.add(problem_->ranks.row(row)[unused].probability, unused < own);
+  }
   const double saved =
       medium_ ? loads_->air_to_lose(device, 1, false)
               : loads_->per_choice(device, leaving->expert) + loads_->to_lose_row(device);
-  const double top = problem_->ranks.top_mass(row);
-  if (!(loss > 0 && saved > 0 && top > 0)) return kUnknown;
-  constexpr double kBelow = 1 - 1e-6;  // under what plan_exit() rounds to
-  return static_cast<float>(kBelow * loss / top / saved);
+  if (!(saved > 0)) return kUnknown;
+  return static_cast<float>((error_of(row, weights) - error) / saved);
 }
 
 /// The cheapest way for `row` to relieve the bottleneck at `device`; false: there is none.  All its
@@ -130,7 +136,7 @@ bool Descent::plan_exit(std::size_t row, std::size_t device, double latency, Pla
   for (std::size_t slot = 0; slot < picks.size(); ++slot) {
     if (!(here & bit(slot))) continue;
     if (!plan_leaving(row, device, bit(slot), latency, single_)) continue;
-    if (found && single_.loss * best.saved >= best.loss * single_.saved) continue;
+    if (found && single_.harm * best.saved >= best.harm * single_.saved) continue;
     best = single_;
     found = true;
   }
@@ -145,17 +151,18 @@ bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t le
   plan.leaving = leaving;
   plan.arrivals = 0;
   bool keeps_row = false;
-  double freed = 0, gone = 0;
+  double freed = 0;
+  RowWeights before, weights;
+  const std::size_t own = problem_->ranks.own(row);
   std::uint64_t used = used_[row], reach = room_;
-  std::size_t stay = picks.size();
   for (std::size_t slot = 0; slot < picks.size(); ++slot) {
     const Pick& pick = picks[slot];
+    before.add(pick.probability, pick.rank < own);
     if (leaving & bit(slot)) {
       freed += loads_->per_choice(device, pick.expert);
-      gone += static_cast<double>(pick.probability);
       used &= ~bit(pick.rank);
-      --stay;
     } else {
+      weights.add(pick.probability, pick.rank < own);
       keeps_row = keeps_row || pick.device == device;
       reach |= device_bit(pick.device);
     }
@@ -163,21 +170,23 @@ bool Descent::plan_leaving(std::size_t row, std::size_t device, std::uint64_t le
   if (!keeps_row) freed += loads_->to_lose_row(device);
   plan.air = -loads_->air_to_lose(device, std::popcount(leaving), keeps_row);
   if (device < 64) reach &= ~device_bit(device);
+  const double error = error_of(row, before);
   std::uint64_t candidates = reach == 0 ? 0 : problem_->ranks_within(row, reach) & ~used;
   for (std::size_t left = leaving; left != 0 && candidates != 0; left &= left - 1) {
-    if (medium_ ? !place_cheaply(row, latency, candidates, device, gone, stay, plan)
+    if (medium_ ? !place_cheaply(row, latency, candidates, device, error, weights, plan)
                 : !place(row, latency, candidates, device, plan)) {
       break;
     }
     const Pick& arrival = plan.arrival[plan.arrivals - 1];
-    gone -= static_cast<double>(arrival.probability);
+    weights.add(arrival.probability, arrival.rank < own);
     candidates &= ~bit(arrival.rank);
   }
-  if (stay + plan.arrivals == 0) return false;
+  if (weights.empty()) return false;
   plan.saved = medium_ ? -plan.air : freed;
   if (!(plan.saved > 0)) return false;
   const double top = problem_->ranks.top_mass(row);
-  plan.loss = top > 0 ? gone / top : 0.0;
+  plan.loss = top > 0 ? (before.mass() - weights.mass()) / top : 0.0;
+  plan.harm = error_of(row, weights) - error;
   if (plan.loss <= 0) return true;
   const double floor = problem_->floor_of(row);
   return floor <= 0 || draft_->kept(*problem_, row) - plan.loss >= floor - kMassSlack;
@@ -213,19 +222,23 @@ bool Descent::place(std::size_t row, double latency, std::uint64_t candidates, s
   return false;
 }
 
-/// As place(), for a row that leaves the medium: among the candidates the one whose mass is worth
-/// its airtime most, and only if keeping it is cheaper per second saved than not to.
+/// As place(), for a row that leaves the medium: among the candidates the one that is worth its
+/// airtime most, and only if keeping it is cheaper per second saved than not to.  `error`: of the
+/// row before the move; `weights`: of what it has left so far.
 bool Descent::place_cheaply(std::size_t row, double latency, std::uint64_t candidates,
-                            std::size_t from, double gone, std::size_t stay, Plan& plan) const {
+                            std::size_t from, double error, const RowWeights& weights,
+                            Plan& plan) const {
   const Ranked* const ranked = problem_->ranks.row(row);
-  bool found = stay + plan.arrivals == 0 ? false : true;
-  double loss = gone, saved = -plan.air, air = 0;
+  bool found = !weights.empty();
+  double harm = error_of(row, weights) - error, saved = -plan.air, air = 0;
   Pick best{};
   bool chosen = false;
   for (; candidates != 0; candidates &= candidates - 1) {
     const auto rank = static_cast<std::size_t>(std::countr_zero(candidates));
     const std::uint16_t expert = ranked[rank].expert;
-    const double without = gone - static_cast<double>(ranked[rank].probability);
+    RowWeights with = weights;
+    with.add(ranked[rank].probability, rank < problem_->ranks.own(row));
+    const double harm_with = error_of(row, with) - error;
     for (const std::uint16_t device : problem_->holders.of(expert)) {
       if (device == from) continue;
       bool has_row = false;
@@ -234,9 +247,9 @@ bool Descent::place_cheaply(std::size_t row, double latency, std::uint64_t candi
       const double more_air = loads_->air_to_add(device, has_row);
       const double left = -plan.air - more_air;
       if (!(left > 0)) continue;
-      if (found && !(without * saved < loss * left)) continue;
+      if (found && !(harm_with * saved < harm * left)) continue;
       found = chosen = true;
-      loss = without;
+      harm = harm_with;
       saved = left;
       air = more_air;
       best = {static_cast<std::uint16_t>(rank), expert, device, ranked[rank].probability};

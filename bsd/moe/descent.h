@@ -1,6 +1,6 @@
 #pragma once
 // The search inside `minmax`: from the gate's own choice downwards, one move at a time, each the
-// cheapest way (in gate mass per second) to relieve whatever the layer waits for.
+// cheapest way (in weight error per second) to relieve whatever the layer waits for.
 
 #include <array>
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "bsd/moe/draft.h"
 #include "bsd/moe/visit_queue.h"
+#include "bsd/moe/weight_error.h"
 
 namespace wdmoe::bsd {
 
@@ -25,6 +26,7 @@ class Descent {
   /// Row `row` leaves a device: the slots in `leaving` go, `arrivals` come in their place.
   struct Plan {
     double loss = 0;   // kept share of the row given up; negative: gained
+    double harm = 0;   // growth of the row's weight error; negative: it shrinks
     double saved = 0;  // s of the bottleneck, > 0
     double air = 0;    // s of airtime added, negative: freed
     std::uint64_t leaving = 0;
@@ -41,14 +43,17 @@ class Descent {
   bool step(std::size_t busiest, double latency, double least_mass);
   bool cheapest_exit(VisitQueue& queue, double latency, std::uint32_t& row, Plan& best);
   void order(VisitQueue& queue);
-  float least_price(std::uint32_t row, std::uint16_t device) const;
+  float guess_price(std::uint32_t row, std::uint16_t device) const;
+  double error_of(std::size_t row, const RowWeights& weights) const {
+    return weights.error(problem_->ranks, row);
+  }
   bool plan_exit(std::size_t row, std::size_t device, double latency, Plan& best);
   bool plan_leaving(std::size_t row, std::size_t device, std::uint64_t leaving, double latency,
                     Plan& plan) const;
   bool place(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
              Plan& plan) const;
   bool place_cheaply(std::size_t row, double latency, std::uint64_t candidates, std::size_t from,
-                     double gone, std::size_t stay, Plan& plan) const;
+                     double error, const RowWeights& weights, Plan& plan) const;
   bool air_fits(double more, double latency) const;
   double done_with(std::size_t row, std::uint16_t device, std::uint16_t expert, const Plan& plan,
                    bool& has_row) const;

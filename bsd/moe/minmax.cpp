@@ -33,6 +33,7 @@ bool find_room(const Problem& problem, const Draft& draft, const Loads& loads, s
       double air = loads.air_to_add(device, has_row);
       if (instead) air -= air_without(draft, loads, row, *instead, device);
       if (loads.busy(device) + more > latency || loads.airtime() + air > latency) continue;
+      if (air < 0 && loads.airtime() >= latency) continue;  // as below
       found = {static_cast<std::uint16_t>(rank), ranked.expert, device, ranked.probability};
       return true;
     }
@@ -134,6 +135,8 @@ bool MinMaxPolicy::refill_row(std::size_t row, double latency, std::uint64_t roo
   std::uint64_t candidates = candidates_of(problem_, draft_, row, room);
   for (std::size_t slot = draft_.row(row).size(); slot-- > 0 && candidates != 0;) {
     const Pick pick = draft_.row(row)[slot];
+    // Latency must stay: where luck would lower it, a lower quality might not have that luck.
+    if (loads_.busy(pick.device) >= latency) continue;
     if (!find_room(problem_, draft_, loads_, row, latency, &pick, candidates, found)) continue;
     draft_.remove(row, slot);
     loads_.remove(pick.device, pick.expert, draft_.visits(row, pick.device));

@@ -99,6 +99,8 @@ void Ranks::build(const SelectionInput& input) {
   keys_.resize(std::max(width_, input.top_k));
   ranked_.resize(rows_ * width_);
   top_mass_.resize(rows_);
+  top_squares_.resize(rows_);
+  own_.resize(rows_);
   for (std::size_t row = 0; row < rows_; ++row) rank_row(p.row(row), row, input.top_k);
 }
 
@@ -124,11 +126,17 @@ void Ranks::rank_row(const float* probability, std::size_t row, std::size_t top_
       insert_key(key_of(clean(probability[expert]), number), keys_.data(), count, top_k);
     }
   }
-  double mass = 0;
+  double mass = 0, squares = 0;
+  std::size_t own = 0;
   for (std::size_t k = 0; k < std::min(count, top_k); ++k) {
-    mass += static_cast<double>(ranked_from(keys_[k]).probability);
+    const Ranked chosen = ranked_from(keys_[k]);
+    mass += static_cast<double>(chosen.probability);
+    squares += static_cast<double>(chosen.probability) * static_cast<double>(chosen.probability);
+    own += own < width_ && ranked[own].expert == chosen.expert ? 1 : 0;
   }
   top_mass_[row] = mass;
+  top_squares_[row] = squares;
+  own_[row] = static_cast<std::uint16_t>(own);
 }
 
 void Loads::reset(const SelectionInput& input) {

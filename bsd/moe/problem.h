@@ -45,6 +45,10 @@ class Ranks {
   const Ranked* row(std::size_t row) const { return ranked_.data() + row * width_; }
   /// Sum of the top-k probabilities over all experts, held or not: what kept mass is relative to.
   double top_mass(std::size_t row) const { return top_mass_[row]; }
+  /// Sum of their squares.
+  double top_squares(std::size_t row) const { return top_squares_[row]; }
+  /// How many of the row's ranks belong to the gate's own top-k: its first ones.
+  std::size_t own(std::size_t row) const { return own_[row]; }
 
  private:
   void rank_row(const float* probability, std::size_t row, std::size_t top_k);
@@ -55,6 +59,8 @@ class Ranks {
   std::vector<std::uint64_t> keys_;  // scratch of one row
   std::vector<Ranked> ranked_;       // [rows, width]
   std::vector<double> top_mass_;     // [rows]
+  std::vector<double> top_squares_;  // [rows]
+  std::vector<std::uint16_t> own_;   // [rows]
 };
 
 /// Cleaned costs of the devices and what they carry; see Latencies for the equations.
