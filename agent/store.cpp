@@ -1,7 +1,6 @@
 #include "agent/store.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace wdmoe::agent {
 
@@ -38,24 +37,18 @@ Result<Store> Store::load(std::string model_id, const std::vector<Held>& experts
 }
 
 Result<Store> Store::load(const weights::Shard& shard, kernels::ExpertBackend& backend) {
-  constexpr std::size_t kLargest = std::numeric_limits<std::uint16_t>::max();
   std::vector<Held> experts;
   experts.reserve(shard.experts.size());
   for (const weights::HeldExpert& held : shard.experts) {
-    if (held.id.layer > kLargest || held.id.expert > kLargest)
-      return fail(Code::limit, "layer or expert number beyond 65535: the wire carries 16 bits");
-    experts.push_back(
-        {{static_cast<std::uint16_t>(held.id.layer), static_cast<std::uint16_t>(held.id.expert)},
-         held.weights});
+    experts.push_back({held.id, held.weights});
   }
   return load(shard.manifest.model_id, experts, backend);
 }
 
-std::vector<wire::ExpertId> Store::experts() const {
-  std::vector<wire::ExpertId> ids;
+std::vector<ExpertId> Store::experts() const {
+  std::vector<ExpertId> ids;
   for (std::size_t layer = 0; layer < layers_.size(); ++layer)
-    for (const Slot& slot : layers_[layer])
-      ids.push_back({static_cast<std::uint16_t>(layer), slot.expert});
+    for (const Slot& slot : layers_[layer]) ids.push_back(expert_id(layer, slot.expert));
   return ids;
 }
 

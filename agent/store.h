@@ -18,7 +18,7 @@ namespace wdmoe::agent {
 class Store {
  public:
   struct Held {
-    wire::ExpertId id;
+    ExpertId id;
     ExpertWeights weights;
   };
 
@@ -32,7 +32,7 @@ class Store {
   const std::string& model_id() const { return model_id_; }
   std::size_t hidden() const { return hidden_; }
   std::uint64_t weights_bytes() const { return weights_bytes_; }
-  std::vector<wire::ExpertId> experts() const;
+  std::vector<ExpertId> experts() const;
 
   /// One expert of one layer, by its number in the model.
   struct Slot {

@@ -147,25 +147,6 @@ Result<std::vector<double>> allocate_quality(Span<const SensitivityCurve> curves
   return kept;
 }
 
-Result<double> predicted_increase(Span<const SensitivityCurve> curves, Span<const double> layers) {
-  WDMOE_TRY(check_curves(curves));
-  if (layers.size() != curves.size())
-    return fail(Code::bad_input, "there are " + std::to_string(layers.size()) + " budgets for " +
-                                     std::to_string(curves.size()) + " measured layers");
-  double increase = 0;
-  for (std::size_t layer = 0; layer < curves.size(); ++layer) {
-    std::vector<Piece> pieces;
-    append_hull(layer, curves[layer], pieces);
-    double to_spend = 1 - layers[layer];
-    for (const Piece& piece : pieces) {
-      const double spent = std::min(piece.mass, to_spend);
-      increase += spent * piece.slope;
-      to_spend -= spent;
-    }
-  }
-  return increase;
-}
-
 Result<LayerBudgets> parse_layer_budgets(std::string_view text) {
   if (text.size() > kMostBytes)
     return fail(Code::limit, "is larger than " + std::to_string(kMostBytes) + " bytes");

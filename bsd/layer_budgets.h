@@ -38,8 +38,6 @@ struct LayerBudgets {
 /// Errors: bad_input when there is no layer, a number is out of range, or `mean_kept` is lower than
 /// the points reach.
 Result<std::vector<double>> allocate_quality(Span<const SensitivityCurve> curves, double mean_kept);
-/// What the hulls promise for `layers`, nats per token.  Same errors; sizes must agree.
-Result<double> predicted_increase(Span<const SensitivityCurve> curves, Span<const double> layers);
 
 /// {"model_id": "...", "layers": [quality, ...], "curves": [[{"kept", "nll_increase"}, ...], ...]};
 /// curves may be absent.  Errors (bad_input, limit) say what is wrong, without the file's name.

@@ -24,7 +24,7 @@ using nlohmann::json;
 
 constexpr unsigned kShortPrompt = 8;  // before the decode run: next to nothing to prefill
 
-struct Options {
+struct BenchOptions {
   SystemOptions system;
   unsigned prompt_tokens = 0, new_tokens = 0, repetitions = 5;  // 0: see choose_lengths()
   std::uint64_t seed = 1;
@@ -139,7 +139,8 @@ std::vector<std::pair<std::string, double>> per_layer(const std::vector<json>& s
   return rows;
 }
 
-BenchReport report_of(const Options& options, const ServedModel& model, const Samples& samples) {
+BenchReport report_of(const BenchOptions& options, const ServedModel& model,
+                      const Samples& samples) {
   BenchReport report;
   report.model = model.name;
   report.in_process = !options.system.model.empty();
@@ -166,7 +167,7 @@ BenchReport report_of(const Options& options, const ServedModel& model, const Sa
 constexpr unsigned kPromptTokens = 512, kNewTokens = 128;
 
 /// Lengths that were not given become the usual ones, or what a short context holds.
-Result<void> choose_lengths(Options& options, unsigned max_context) {
+Result<void> choose_lengths(BenchOptions& options, unsigned max_context) {
   if (options.prompt_tokens == 0) options.prompt_tokens = std::min(kPromptTokens, max_context - 1);
   if (options.new_tokens == 0)
     options.new_tokens = std::min(kNewTokens, max_context - kShortPrompt);
@@ -176,7 +177,7 @@ Result<void> choose_lengths(Options& options, unsigned max_context) {
                                " tokens: give a smaller --prompt-tokens or --new-tokens");
 }
 
-Result<int> run(Options options) {
+Result<int> run_bench(BenchOptions options) {
   auto format = report_format_from(options.output);
   if (!format) return tl::unexpected<Error>(format.error());
   auto system = System::open(options.system);
@@ -209,10 +210,10 @@ Result<int> run(Options options) {
 }  // namespace
 
 void add_bench(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App& command =
       commands.add("bench", "Measure prefill, decode, latencies, bytes and round trips",
-                   [options] { return run(*options); });
+                   [options] { return run_bench(*options); });
   options->system.add_to(command);
   command
       .add_option("-p,--prompt-tokens", options->prompt_tokens,

@@ -16,7 +16,7 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct ChatOptions {
   SystemOptions system;
   TextOptions text;
   std::string instructions;
@@ -26,14 +26,15 @@ nlohmann::json message(const char* role, const std::string& content) {
   return {{"role", role}, {"content", content}};
 }
 
-nlohmann::json first_messages(const Options& options) {
+nlohmann::json first_messages(const ChatOptions& options) {
   auto messages = nlohmann::json::array();
   if (!options.instructions.empty()) messages.push_back(message("system", options.instructions));
   return messages;
 }
 
 /// Asks with the whole conversation, prints the answer as it comes and adds it.
-Result<void> answer(const Options& options, const HttpClient& client, nlohmann::json& messages) {
+Result<void> answer(const ChatOptions& options, const HttpClient& client,
+                    nlohmann::json& messages) {
   auto body = options.text.body();
   body["messages"] = messages;
   auto summary =
@@ -47,7 +48,7 @@ Result<void> answer(const Options& options, const HttpClient& client, nlohmann::
   return {};
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_chat(const ChatOptions& options) {
   auto system = System::open(options.system);
   if (!system) return tl::unexpected<Error>(system.error());
   const bool terminal = isatty(STDIN_FILENO) != 0;
@@ -76,9 +77,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_chat(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ChatOptions>();
   CLI::App& command = commands.add("chat", "Talk with the model, line by line",
-                                   [options] { return run(*options); });
+                                   [options] { return run_chat(*options); });
   options->system.add_to(command);
   options->text.add_to(command);
   command.add_option("--system", options->instructions, "instructions put before the conversation");

@@ -31,9 +31,9 @@ ordered_json files_json(const std::vector<weights::FileDigest>& files) {
   return list;
 }
 
-ordered_json experts_json(const std::vector<weights::ExpertId>& experts) {
+ordered_json experts_json(const std::vector<ExpertId>& experts) {
   ordered_json list = ordered_json::array();
-  for (const weights::ExpertId id : experts) list.push_back({id.layer, id.expert});
+  for (const ExpertId id : experts) list.push_back({id.layer, id.expert});
   return list;
 }
 
@@ -53,13 +53,14 @@ ordered_json manifest_json(const weights::ShardManifest& shard) {
           {"files", files_json(shard.files)}};
 }
 
-void add_inventory(const weights::Checkpoint& checkpoint, ordered_json& json) {
+void add_inventory(const weights::Checkpoint& checkpoint, ordered_json& document) {
   const weights::Inventory inventory = weights::take_inventory(checkpoint);
-  json["total"] = amount_json(inventory.total);
-  for (const auto& [dtype, amount] : inventory.dtypes) json["dtypes"][dtype] = amount_json(amount);
+  document["total"] = amount_json(inventory.total);
+  for (const auto& [dtype, amount] : inventory.dtypes)
+    document["dtypes"][dtype] = amount_json(amount);
   for (const weights::Part part : weights::kParts)
     if (const auto found = inventory.parts.find(part); found != inventory.parts.end())
-      json["parts"][name_of(part)] = amount_json(found->second);
+      document["parts"][name_of(part)] = amount_json(found->second);
 }
 
 const char* layout_name(weights::Layout layout) {
@@ -75,34 +76,34 @@ const char* layout_name(weights::Layout layout) {
 }
 
 /// Sizes from config.json, and what follows from them and the tensors.
-void add_shape(const weights::ModelShape& shape, ordered_json& json) {
-  json["shape"] = {{"layers", shape.layers},
-                   {"hidden", shape.hidden},
-                   {"ffn", shape.ffn},
-                   {"experts", shape.experts},
-                   {"experts_per_token", shape.experts_per_token},
-                   {"heads", shape.heads},
-                   {"kv_heads", shape.kv_heads},
-                   {"head_dim", shape.head_dim},
-                   {"vocabulary", shape.vocabulary},
-                   {"tied_embeddings", shape.tied_embeddings}};
-  const auto all_experts = json["parts"].value("experts", ordered_json::object());
+void add_shape(const weights::ModelShape& shape, ordered_json& document) {
+  document["shape"] = {{"layers", shape.layers},
+                       {"hidden", shape.hidden},
+                       {"ffn", shape.ffn},
+                       {"experts", shape.experts},
+                       {"experts_per_token", shape.experts_per_token},
+                       {"heads", shape.heads},
+                       {"kv_heads", shape.kv_heads},
+                       {"head_dim", shape.head_dim},
+                       {"vocabulary", shape.vocabulary},
+                       {"tied_embeddings", shape.tied_embeddings}};
+  const auto all_experts = document["parts"].value("experts", ordered_json::object());
   const std::uint64_t parameters = all_experts.value("parameters", std::uint64_t{0});
   const std::uint64_t bytes = all_experts.value("bytes", std::uint64_t{0});
   const std::uint64_t experts = std::uint64_t{shape.layers} * shape.experts;
-  const std::uint64_t total = json["total"]["parameters"];
-  json["active_parameters"] =
+  const std::uint64_t total = document["total"]["parameters"];
+  document["active_parameters"] =
       total - parameters + parameters / experts * shape.layers * shape.experts_per_token;
-  json["bytes_per_expert"] = bytes / experts;
-  json["expert_bytes_per_layer"] = bytes / shape.layers;
+  document["bytes_per_expert"] = bytes / experts;
+  document["expert_bytes_per_layer"] = bytes / shape.layers;
 }
 
 Result<ordered_json> describe_checkpoint(const fs::path& path, bool verify) {
   const auto checkpoint = weights::Checkpoint::open(path);
   if (!checkpoint) return tl::unexpected(checkpoint.error());
-  ordered_json json{{"kind", "checkpoint"}, {"path", path.string()}};
-  add_inventory(*checkpoint, json);
-  json["layout"] = layout_name(weights::layout_of(*checkpoint));
+  ordered_json document{{"kind", "checkpoint"}, {"path", path.string()}};
+  add_inventory(*checkpoint, document);
+  document["layout"] = layout_name(weights::layout_of(*checkpoint));
   ordered_json files = ordered_json::array();
   for (const fs::path& file : checkpoint->files()) {
     const Bytes bytes = checkpoint->file_bytes(file);
@@ -114,45 +115,45 @@ Result<ordered_json> describe_checkpoint(const fs::path& path, bool verify) {
     }
     files.push_back(entry);
   }
-  json["files"] = files;
+  document["files"] = files;
 
   std::error_code ignored;
   const fs::path directory = checkpoint->directory();
-  if (!fs::exists(directory / "config.json", ignored)) return json;  // a lone .safetensors file
+  if (!fs::exists(directory / "config.json", ignored)) return document;  // a lone .safetensors file
   const auto shape = weights::read_model_shape(directory);
   if (!shape) return tl::unexpected(shape.error());
-  add_shape(*shape, json);
-  json["tokenizer"] = weights::tokenizer_kind(directory);
+  add_shape(*shape, document);
+  document["tokenizer"] = weights::tokenizer_kind(directory);
   const auto id = weights::model_id(*checkpoint);
   if (!id) return tl::unexpected(id.error());
-  json["model_id"] = *id;
-  return json;
+  document["model_id"] = *id;
+  return document;
 }
 
 Result<ordered_json> describe_shard(const fs::path& directory, bool verify) {
   const auto shard = weights::open_shard(directory, {verify, weights::Access::mapped});
   if (!shard) return tl::unexpected(shard.error());
-  ordered_json json{{"kind", "shard"}, {"path", directory.string()}};
-  json.update(manifest_json(shard->manifest));
-  add_inventory(shard->checkpoint, json);
-  json["verified"] = verify;
-  return json;
+  ordered_json document{{"kind", "shard"}, {"path", directory.string()}};
+  document.update(manifest_json(shard->manifest));
+  add_inventory(shard->checkpoint, document);
+  document["verified"] = verify;
+  return document;
 }
 
 Result<ordered_json> describe_split(const fs::path& directory, bool verify) {
   const auto split = weights::read_split_manifest(directory);
   if (!split) return tl::unexpected(split.error());
-  ordered_json json{{"kind", "split"},
-                    {"path", directory.string()},
-                    {"model_id", split->model_id},
-                    {"on_bs", experts_json(split->on_bs)},
-                    {"shards", ordered_json::array()}};
+  ordered_json document{{"kind", "split"},
+                        {"path", directory.string()},
+                        {"model_id", split->model_id},
+                        {"on_bs", experts_json(split->on_bs)},
+                        {"shards", ordered_json::array()}};
   for (const auto& shard : split->shards) {
     if (verify) WDMOE_TRY(weights::verify_files(directory, shard.files));
-    json["shards"].push_back(manifest_json(shard));
+    document["shards"].push_back(manifest_json(shard));
   }
-  json["verified"] = verify;
-  return json;
+  document["verified"] = verify;
+  return document;
 }
 
 /// A manifest.json named itself: what it says, whether or not its files are there.
@@ -162,10 +163,10 @@ Result<ordered_json> describe_manifest(const fs::path& path, bool verify) {
   const auto manifest = weights::read_shard_manifest(directory);
   if (!manifest) return tl::unexpected(manifest.error());
   if (verify) WDMOE_TRY(weights::verify_files(directory, manifest->files));
-  ordered_json json{{"kind", "manifest"}, {"path", path.string()}};
-  json.update(manifest_json(*manifest));
-  json["verified"] = verify;
-  return json;
+  ordered_json document{{"kind", "manifest"}, {"path", path.string()}};
+  document.update(manifest_json(*manifest));
+  document["verified"] = verify;
+  return document;
 }
 
 std::string line(const char* label, const std::string& value) {
@@ -188,8 +189,8 @@ std::string amounts_text(const char* title, const ordered_json& amounts) {
   return text;
 }
 
-std::string shape_text(const ordered_json& json) {
-  const ordered_json& shape = json["shape"];
+std::string shape_text(const ordered_json& document) {
+  const ordered_json& shape = document["shape"];
   const auto size = [&shape](const char* key) { return shape[key].get<std::uint64_t>(); };
   return line("layers", fmt::format("{}", size("layers"))) +
          line("experts", fmt::format("{} per layer, {} per token", size("experts"),
@@ -201,10 +202,10 @@ std::string shape_text(const ordered_json& json) {
               fmt::format("{}{}", size("vocabulary"),
                           shape["tied_embeddings"].get<bool>() ? ", tied head" : "")) +
          line("parameters", fmt::format("{} in all, {} active per token",
-                                        human_count(json["total"]["parameters"]),
-                                        human_count(json["active_parameters"]))) +
-         line("one expert", human_bytes(json["bytes_per_expert"])) +
-         line("a layer's experts", human_bytes(json["expert_bytes_per_layer"]));
+                                        human_count(document["total"]["parameters"]),
+                                        human_count(document["active_parameters"]))) +
+         line("one expert", human_bytes(document["bytes_per_expert"])) +
+         line("a layer's experts", human_bytes(document["expert_bytes_per_layer"]));
 }
 
 /// "0: 0 1, 1: 0 2": layer: experts.
@@ -251,21 +252,21 @@ Result<ordered_json> describe(const fs::path& path, bool verify) {
   return describe_checkpoint(path, verify);
 }
 
-std::string describe_as_text(const ordered_json& json) {
-  std::string text = line("kind", json["kind"]) + line("path", json["path"]);
-  if (json.contains("model_id")) text += line("model id", json["model_id"]);
-  if (json.contains("layout")) text += line("layout", json["layout"]);
-  if (json.contains("shape")) text += shape_text(json);
-  if (json.contains("tokenizer")) text += line("tokenizer", json["tokenizer"]);
-  if (json.contains("name")) text += shard_text(json);
-  if (json.contains("dtypes")) text += amounts_text("dtype", json["dtypes"]);
-  if (json.contains("parts")) text += amounts_text("part", json["parts"]);
-  if (json.contains("files")) text += files_text(json["files"]);
-  if (json.contains("on_bs")) text += line("at base station", experts_text(json["on_bs"]));
-  if (json.contains("shards"))
-    for (const auto& shard : json["shards"])
+std::string describe_as_text(const ordered_json& document) {
+  std::string text = line("kind", document["kind"]) + line("path", document["path"]);
+  if (document.contains("model_id")) text += line("model id", document["model_id"]);
+  if (document.contains("layout")) text += line("layout", document["layout"]);
+  if (document.contains("shape")) text += shape_text(document);
+  if (document.contains("tokenizer")) text += line("tokenizer", document["tokenizer"]);
+  if (document.contains("name")) text += shard_text(document);
+  if (document.contains("dtypes")) text += amounts_text("dtype", document["dtypes"]);
+  if (document.contains("parts")) text += amounts_text("part", document["parts"]);
+  if (document.contains("files")) text += files_text(document["files"]);
+  if (document.contains("on_bs")) text += line("at base station", experts_text(document["on_bs"]));
+  if (document.contains("shards"))
+    for (const auto& shard : document["shards"])
       text += fmt::format("\n{}{}", shard_text(shard), files_text(shard["files"]));
-  if (json.value("verified", false)) text += "\nevery file matches its digest\n";
+  if (document.value("verified", false)) text += "\nevery file matches its digest\n";
   return text;
 }
 

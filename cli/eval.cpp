@@ -24,7 +24,7 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct EvalOptions {
   eval::LocalOptions local;
   std::string bsd, data;
   std::vector<std::string> sets;
@@ -37,7 +37,7 @@ struct Options {
   eval::Format format = eval::Format::md;
 };
 
-Result<std::unique_ptr<eval::Subject>> open_subject(const Options& options) {
+Result<std::unique_ptr<eval::Subject>> open_subject(const EvalOptions& options) {
   if (!options.local.model.empty()) {
     auto local = eval::LocalSubject::open(options.local);
     if (!local) return tl::unexpected<Error>(std::move(local).error());
@@ -48,7 +48,7 @@ Result<std::unique_ptr<eval::Subject>> open_subject(const Options& options) {
   return eval::open_remote(*std::move(client));
 }
 
-Result<eval::Material> load_material(const Options& options, eval::Subject& subject) {
+Result<eval::Material> load_material(const EvalOptions& options, eval::Subject& subject) {
   if (options.data.empty() && options.local.model.empty())
     return fail(Code::bad_input, "with --bsd, --data must name the folder with evaluation sets");
   const std::filesystem::path folder = eval::data_folder(options.data, options.local.model);
@@ -89,7 +89,7 @@ Result<void> give_layer_budgets(const std::string& file, const eval::Subject& su
 }
 
 /// A running system without --policy: one configuration, the system as it is set up.
-Result<std::vector<eval::Case>> choose_cases(const Options& options, bool in_cell) {
+Result<std::vector<eval::Case>> choose_cases(const EvalOptions& options, bool in_cell) {
   Result<std::vector<eval::Case>> cases(1);
   if (!options.local.model.empty() || !options.policies.empty())
     cases =
@@ -103,7 +103,7 @@ Result<std::vector<eval::Case>> choose_cases(const Options& options, bool in_cel
   return cases;
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_eval(const EvalOptions& options) {
   const bool in_cell = !options.local.scenario.empty();
   if (in_cell && options.local.model.empty())
     return fail(Code::bad_input, "--scenario needs --model: a running system has a real cell");
@@ -140,7 +140,7 @@ Result<int> run(const Options& options) {
   return 0;
 }
 
-void add_options(CLI::App& command, Options& options) {
+void add_options(CLI::App& command, EvalOptions& options) {
   auto* url = command.add_option("--bsd", options.bsd,
                                  "a running base station: http://HOST:PORT (else WDMOE_URL)");
   command
@@ -196,12 +196,12 @@ void add_eval(Commands& commands) {
       "eval", "Measure how good a model stays under selection policies");
   group.require_subcommand(1);
   const auto add = [&](const char* name, const char* help, bool sets, bool heldout) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<EvalOptions>();
     options->with_sets = sets;
     options->with_heldout = heldout;
     CLI::App& command = *group.add_subcommand(name, help);
     command.callback(
-        [&commands, options] { commands.chosen = [options] { return run(*options); }; });
+        [&commands, options] { commands.chosen = [options] { return run_eval(*options); }; });
     add_options(command, *options);
     if (sets)
       command

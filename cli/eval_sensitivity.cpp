@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::size_t kMostPoints = 16;
 
-struct Options {
+struct EvalSensitivityOptions {
   eval::LocalOptions local;
   std::string data, out;
   std::vector<double> points{0.95, 0.85, 0.7};
@@ -49,7 +49,8 @@ std::string curves_text(const bsd::LayerBudgets& budgets) {
   return text;
 }
 
-Result<eval::Halves> load_halves(const Options& options, eval::LocalSubject& subject) {
+Result<eval::Halves> load_halves(const EvalSensitivityOptions& options,
+                                 eval::LocalSubject& subject) {
   const auto windows = eval::load_windows(eval::data_folder(options.data, options.local.model),
                                           subject, options.limit);
   if (!windows) return tl::unexpected<Error>(windows.error());
@@ -70,7 +71,7 @@ Result<void> try_to_write(const std::string& file) {
   return {};
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_eval_sensitivity(const EvalSensitivityOptions& options) {
   if (options.points.empty() || options.points.size() > kMostPoints ||
       std::any_of(options.points.begin(), options.points.end(),
                   [](double point) { return !(point >= 0 && point < 1); }))
@@ -119,10 +120,12 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_eval_sensitivity(CLI::App& group, Commands& commands) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalSensitivityOptions>();
   CLI::App& command = *group.add_subcommand(
       "sensitivity", "Measure which layers can spare gate mass, and write a budget for each");
-  command.callback([&commands, options] { commands.chosen = [options] { return run(*options); }; });
+  command.callback([&commands, options] {
+    commands.chosen = [options] { return run_eval_sensitivity(*options); };
+  });
   command.add_option("--model", options->local.model, "Hugging Face directory")->required();
   command.add_option("--out", options->out, "file of budgets to write (JSON)")->required();
   command.add_option("--quality", options->quality, "mean kept gate mass to spend over the layers")

@@ -19,7 +19,7 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct GenerateOptions {
   SystemOptions system;
   TextOptions text;
   std::string prompt;
@@ -43,7 +43,7 @@ void print_piece(const StreamPiece& piece, bool trace, unsigned index) {
   }
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_generate(const GenerateOptions& options) {
   auto system = System::open(options.system);
   if (!system) return tl::unexpected<Error>(system.error());
   std::vector<AgentWork> before;
@@ -86,9 +86,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_generate(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateOptions>();
   CLI::App& command = commands.add("generate", "Continue a prompt and stream the text",
-                                   [options] { return run(*options); });
+                                   [options] { return run_generate(*options); });
   options->system.add_to(command);
   options->text.add_to(command);
   command.add_option("PROMPT", options->prompt, "text to continue; - reads standard input")

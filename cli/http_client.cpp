@@ -179,23 +179,23 @@ Result<HttpResponse> HttpClient::get(const std::string& path) const {
   return exchange("GET", path, "");
 }
 
-Result<HttpResponse> HttpClient::post(const std::string& path, const std::string& json) const {
-  return exchange("POST", path, json);
+Result<HttpResponse> HttpClient::post(const std::string& path, const std::string& json_body) const {
+  return exchange("POST", path, json_body);
 }
 
-Result<HttpResponse> HttpClient::put(const std::string& path, const std::string& json) const {
-  return exchange("PUT", path, json);
+Result<HttpResponse> HttpClient::put(const std::string& path, const std::string& json_body) const {
+  return exchange("PUT", path, json_body);
 }
 
 Result<HttpResponse> HttpClient::remove(const std::string& path) const {
   return exchange("DELETE", path, "");
 }
 
-Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json,
+Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json_body,
                                              const EventHandler& on_event) const {
   Connection connection(patience_);
   WDMOE_TRY(connection.open(host_, port_));
-  auto request = make_request(http::verb::post, host_, path, json);
+  auto request = make_request(http::verb::post, host_, path, json_body);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
   // Not boost::none: Beast takes every Content-Length for more than that, and errors have one.

@@ -29,13 +29,13 @@ class HttpClient {
 
   /// Errors: unavailable (no connection), timeout (silence for longer than patience), bad_input.
   Result<HttpResponse> get(const std::string& path) const;
-  Result<HttpResponse> post(const std::string& path, const std::string& json) const;
-  Result<HttpResponse> put(const std::string& path, const std::string& json) const;
+  Result<HttpResponse> post(const std::string& path, const std::string& json_body) const;
+  Result<HttpResponse> put(const std::string& path, const std::string& json_body) const;
   Result<HttpResponse> remove(const std::string& path) const;  ///< DELETE
 
   /// Posts and reads server-sent events until "[DONE]" (which is not passed on) or `on_event` says
   /// stop.  A response that is not 200 comes back whole; a 200 has an empty body.
-  Result<HttpResponse> post_events(const std::string& path, const std::string& json,
+  Result<HttpResponse> post_events(const std::string& path, const std::string& json_body,
                                    const EventHandler& on_event) const;
 
   /// Longest silence that is waited out; a long prompt may take minutes before its first token.

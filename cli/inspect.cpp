@@ -12,12 +12,12 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct InspectOptions {
   std::string path, output = "text";
   bool verify = false;
 };
 
-Result<int> run(const Options& options) {
+Result<int> run_inspect(const InspectOptions& options) {
   const auto description = describe(options.path, options.verify);
   if (!description) return tl::unexpected(description.error());
   const std::string text =
@@ -31,9 +31,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_inspect(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App& command = commands.add("inspect", "Show what a model, shard or manifest holds",
-                                   [options] { return run(*options); });
+                                   [options] { return run_inspect(*options); });
   command
       .add_option("PATH", options->path,
                   "model directory, .safetensors file, shard, split or manifest.json")

@@ -27,7 +27,7 @@ using nlohmann::json;
 constexpr std::size_t kChunk = 256;                        // rows of one step
 constexpr std::size_t kMostLogits = std::size_t{1} << 22;  // floats of one step: 16 MiB
 
-struct Options {
+struct LogitsOptions {
   std::string model, bsd, token_list;
   std::vector<bsd::Token> tokens;
   unsigned threads = 0;
@@ -62,12 +62,12 @@ void append_row(const float* row, std::size_t count, std::string& out) {
   out += ']';
 }
 
-std::string prefix_of(const Options& options) {
+std::string prefix_of(const LogitsOptions& options) {
   return R"({"tokens":)" + json(options.tokens).dump() + R"(,"logits":[)";
 }
 
 /// Everything in this process; rows are printed as they come.
-Result<int> run_local(const Options& options) {
+Result<int> run_local(const LogitsOptions& options) {
   auto model =
       bsd::LocalModel::load(options.model, thread_count(options.threads), options.tokens.size());
   if (!model) return tl::unexpected<Error>(model.error());
@@ -95,7 +95,7 @@ Result<int> run_local(const Options& options) {
 }
 
 /// The same through a running system.
-Result<int> run_remote(const Options& options) {
+Result<int> run_remote(const LogitsOptions& options) {
   auto client = HttpClient::to_flag_or_environment(options.bsd);
   if (!client) return tl::unexpected<Error>(client.error());
   const auto response = client->post("/wdmoe/v1/logits", json({{"tokens", options.tokens}}).dump());
@@ -122,7 +122,7 @@ Result<int> run_remote(const Options& options) {
   return 0;
 }
 
-Result<int> run(Options options) {
+Result<int> run_logits(LogitsOptions options) {
   auto tokens = parse_tokens(options.token_list);
   if (!tokens) return tl::unexpected<Error>(std::move(tokens).error());
   options.tokens = std::move(*tokens);
@@ -132,10 +132,10 @@ Result<int> run(Options options) {
 }  // namespace
 
 void add_logits(Commands& commands) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<LogitsOptions>();
   CLI::App& command = commands.add(
       "logits", "Print the logits of every position as JSON: {\"tokens\":[…],\"logits\":[[…]…]}",
-      [options] { return run(*options); });
+      [options] { return run_logits(*options); });
   auto* model = command.add_option("MODEL", options->model,
                                    "Hugging Face directory; its experts run in this process");
   command

@@ -13,13 +13,13 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct MakeModelOptions {
   weights::RandomModel model;
   std::string dtype = "f16", out;
   bool force = false;
 };
 
-Result<int> run(Options& options) {
+Result<int> run_make_model(MakeModelOptions& options) {
   options.model.dtype = *dtype_from(options.dtype);  // CLI11 has checked it
   {
     ProgressBar bar("writing");
@@ -37,10 +37,10 @@ Result<int> run(Options& options) {
 }  // namespace
 
 void add_make_model(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MakeModelOptions>();
   CLI::App& command =
       commands.add("make-model", "Write a Mixtral checkpoint with random weights, for speed work",
-                   [options] { return run(*options); });
+                   [options] { return run_make_model(*options); });
   weights::RandomModel& model = options->model;
   const auto size = [&command](const char* flag, std::size_t& value, const char* help) {
     command.add_option(flag, value, help)->check(CLI::Range(0u, 1u << 30))->capture_default_str();

@@ -39,13 +39,13 @@ Example:
   wdmoe plan models/demo --cell scenarios/testbed.toml --replicas --out plan.json
   wdmoe split models/demo --plan plan.json --out shards)";
 
-struct Options {
+struct PlanOptions {
   std::string model, cell, trace, placement = "latency", out, output = "text";
   std::size_t rows = 64;
   bool replicas = false;
 };
 
-Result<PlacementRequest> request_for(const Options& options) {
+Result<PlacementRequest> request_for(const PlanOptions& options) {
   const auto checkpoint = weights::Checkpoint::open(options.model);
   if (!checkpoint) return tl::unexpected<Error>(checkpoint.error());
   const auto shape = weights::read_model_shape(checkpoint->directory());
@@ -75,7 +75,7 @@ Result<PlacementRequest> request_for(const Options& options) {
   return request;
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_plan(const PlanOptions& options) {
   const auto cell = sim::load_scenario(options.cell);
   if (!cell) return tl::unexpected<Error>(cell.error());
   const auto request = request_for(options);
@@ -97,9 +97,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_plan(Commands& commands) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<PlanOptions>();
   CLI::App& command = commands.add("plan", "Decide which agent holds which expert",
-                                   [options] { return run(*options); });
+                                   [options] { return run_plan(*options); });
   command.add_option("MODEL", options->model, "Hugging Face directory of a Mixtral model")
       ->required();
   command.add_option("--cell", options->cell, "CELL.toml: devices, links and memory")->required();

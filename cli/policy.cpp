@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr const char* kPath = "/wdmoe/v1/policy";
 
-struct Options {
+struct PolicyOptions {
   CLI::App* set = nullptr;
   std::string bsd, name, output = "table";
   std::optional<double> quality, beta;
@@ -43,7 +43,7 @@ std::string table_of(const json& state) {
   return table;
 }
 
-Result<HttpResponse> ask(const Options& options, const HttpClient& client) {
+Result<HttpResponse> ask(const PolicyOptions& options, const HttpClient& client) {
   if (!options.set->parsed()) return client.get(kPath);
   json body{{"policy", options.name}};
   if (options.quality) body["quality"] = *options.quality;
@@ -51,7 +51,7 @@ Result<HttpResponse> ask(const Options& options, const HttpClient& client) {
   return client.put(kPath, json_text(body));
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_policy(const PolicyOptions& options) {
   auto client = HttpClient::to_flag_or_environment(options.bsd);
   if (!client) return tl::unexpected<Error>(client.error());
   const auto state = json_of(ask(options, *client));
@@ -69,9 +69,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_policy(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PolicyOptions>();
   CLI::App& command = commands.add("policy", "Show or change how a running system chooses experts",
-                                   [options] { return run(*options); });
+                                   [options] { return run_policy(*options); });
   command.require_subcommand(1);
   CLI::App* show = command.add_subcommand("show", "The policy in force, and those there are");
   options->set = command.add_subcommand("set", "Change it, from the next layer on");

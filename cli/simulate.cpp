@@ -30,7 +30,7 @@ Examples:
   wdmoe simulate --print-scenario     every key of a scenario, its range and default
 docs/simulator.md explains the models, docs/results.md shows what came out.)";
 
-struct Options {
+struct SimulateOptions {
   std::string scenario, out;
   std::size_t threads = 0, seeds = 0, batches = 0;
   bool no_figures = false, print = false;
@@ -55,7 +55,7 @@ Result<void> draw(const sim::Figure& figure, const std::filesystem::path& folder
   return {};
 }
 
-Result<sim::Scenario> scenario_of(const Options& options) {
+Result<sim::Scenario> scenario_of(const SimulateOptions& options) {
   auto scenario = sim::load_scenario(options.scenario);
   if (!scenario) return scenario;
   if (options.seeds > 0) scenario->run.seeds = options.seeds;
@@ -63,7 +63,7 @@ Result<sim::Scenario> scenario_of(const Options& options) {
   return scenario;
 }
 
-Result<int> simulate(const Options& options) {
+Result<int> simulate(const SimulateOptions& options) {
   if (options.print) {
     std::fputs(sim::print_scenario().c_str(), stdout);
     return 0;
@@ -101,7 +101,7 @@ Result<int> simulate(const Options& options) {
 }  // namespace
 
 void add_simulate(Commands& commands) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SimulateOptions>();
   CLI::App& command = commands.add("simulate", "Compare policies and allocators in a made-up cell",
                                    [options] { return simulate(*options); });
   command.add_option("SCENARIO.toml", options->scenario,

@@ -19,13 +19,13 @@
 namespace wdmoe::cli {
 namespace {
 
-struct Options {
+struct SplitOptions {
   std::string model, plan, out, dtype, output = "text";
   std::size_t agents = 0;
   bool force = false;
 };
 
-Result<weights::SplitPlan> plan_for(const Options& options, const weights::ModelShape& shape) {
+Result<weights::SplitPlan> plan_for(const SplitOptions& options, const weights::ModelShape& shape) {
   if (options.plan.empty())
     return weights::default_plan(options.agents, shape.layers, shape.experts);
   return weights::load_plan(options.plan, shape.layers, shape.experts);
@@ -38,24 +38,24 @@ std::uint64_t bytes_of(const weights::ShardManifest& shard) {
 }
 
 std::string as_json(const weights::SplitReport& report, const std::string& out) {
-  nlohmann::ordered_json json{{"out", out},
-                              {"model_id", report.manifest.model_id},
-                              {"on_bs", report.manifest.on_bs.size()},
-                              {"saturated", report.counts.saturated},
-                              {"flushed", report.counts.flushed},
-                              {"not_finite", report.counts.not_finite},
-                              {"shards", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json document{{"out", out},
+                                  {"model_id", report.manifest.model_id},
+                                  {"on_bs", report.manifest.on_bs.size()},
+                                  {"saturated", report.counts.saturated},
+                                  {"flushed", report.counts.flushed},
+                                  {"not_finite", report.counts.not_finite},
+                                  {"shards", nlohmann::ordered_json::array()}};
   for (const auto& shard : report.manifest.shards) {
     nlohmann::ordered_json files = nlohmann::ordered_json::array();
     for (const auto& file : shard.files)
       files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
-    json["shards"].push_back({{"name", shard.name},
-                              {"experts", shard.experts.size()},
-                              {"dtype", std::string(name_of(shard.dtype))},
-                              {"bytes", bytes_of(shard)},
-                              {"files", files}});
+    document["shards"].push_back({{"name", shard.name},
+                                  {"experts", shard.experts.size()},
+                                  {"dtype", std::string(name_of(shard.dtype))},
+                                  {"bytes", bytes_of(shard)},
+                                  {"files", files}});
   }
-  return json.dump(2) + "\n";
+  return document.dump(2) + "\n";
 }
 
 std::string as_text(const weights::SplitReport& report, const std::string& out) {
@@ -74,7 +74,7 @@ std::string as_text(const weights::SplitReport& report, const std::string& out) 
   return text + fmt::format("model {}\nwrote {}\n", report.manifest.model_id, out);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_split(const SplitOptions& options) {
   const auto checkpoint = weights::Checkpoint::open(options.model);
   if (!checkpoint) return tl::unexpected(checkpoint.error());
   const auto shape = weights::read_model_shape(checkpoint->directory());
@@ -99,9 +99,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_split(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SplitOptions>();
   CLI::App& command = commands.add("split", "Write one folder of experts per agent",
-                                   [options] { return run(*options); });
+                                   [options] { return run_split(*options); });
   command.add_option("MODEL", options->model, "Hugging Face directory of a Mixtral model")
       ->required();
   auto* who = command.add_option_group("who", "who holds what");

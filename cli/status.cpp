@@ -20,7 +20,7 @@ using nlohmann::json;
 
 constexpr const char* kPath = "/wdmoe/v1/status";
 
-struct Options {
+struct StatusOptions {
   std::string bsd, output = "table";
 };
 
@@ -143,7 +143,7 @@ std::string table_of(const json& status) {
   return text + "\n" + aligned(rows);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_status(const StatusOptions& options) {
   auto client = HttpClient::to_flag_or_environment(options.bsd);
   if (!client) return tl::unexpected<Error>(client.error());
   const auto status = json_of(client->get(kPath));
@@ -161,10 +161,10 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_status(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StatusOptions>();
   CLI::App& command =
       commands.add("status", "Show a running base station: agents, links, shares, the radio",
-                   [options] { return run(*options); });
+                   [options] { return run_status(*options); });
   command.add_option("--bsd", options->bsd, "base station: http://HOST:PORT (else WDMOE_URL)");
   command.add_option("-o,--output", options->output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))

@@ -22,7 +22,7 @@ using bsd::trace::LayerStatistics;
 using bsd::trace::Statistics;
 using nlohmann::json;
 
-struct Options {
+struct TraceInfoOptions {
   std::string file, output = "table";
 };
 
@@ -101,7 +101,7 @@ std::string trace_table(const Header& header, const Statistics& statistics, bool
                     std::log2(static_cast<double>(header.experts)));
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_trace_info(const TraceInfoOptions& options) {
   auto reader = bsd::trace::Reader::open(options.file);
   if (!reader) return tl::unexpected<Error>(reader.error());
   const auto statistics = bsd::trace::read_statistics(**reader);
@@ -118,9 +118,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_trace_info(CommandGroup& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TraceInfoOptions>();
   CLI::App& command = commands.add("info", "Popularity, co-activation, entropy and locality",
-                                   [options] { return run(*options); });
+                                   [options] { return run_trace_info(*options); });
   command.add_option("file", options->file, "recording of wdmoe trace record")->required();
   command.add_option("-o,--output", options->output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))

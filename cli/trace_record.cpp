@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds kLook{200};          // between two looks at
 constexpr std::size_t kMostText = std::size_t{1} << 20;  // what /tokenize takes
 constexpr std::size_t kWindow = 512;                     // tokens of one request of --file
 
-struct Options {
+struct TraceRecordOptions {
   SystemOptions system;
   std::string out, prompt, file;
   std::optional<unsigned> tokens, seconds;
@@ -113,7 +113,7 @@ class Recording {
   bool finished_ = false;
 };
 
-Result<void> check(const Options& options) {
+Result<void> check(const TraceRecordOptions& options) {
   const std::filesystem::path out(options.out);
   if (options.system.model.empty() && out.has_parent_path())
     return fail(Code::bad_input,
@@ -128,7 +128,7 @@ Result<void> check(const Options& options) {
 }
 
 /// Reads the file through the model, in windows; nothing is generated.
-Result<void> read_file(const Options& options, const HttpClient& client) {
+Result<void> read_file(const TraceRecordOptions& options, const HttpClient& client) {
   const auto text = weights::read_text(options.file, kMostText);
   if (!text) return tl::unexpected<Error>(text.error());
   const json asked{{"prompt", *text}, {"add_special_tokens", false}};
@@ -149,7 +149,7 @@ Result<void> read_file(const Options& options, const HttpClient& client) {
   return {};
 }
 
-Result<void> read_prompt(const Options& options, const HttpClient& client) {
+Result<void> read_prompt(const TraceRecordOptions& options, const HttpClient& client) {
   const json request{
       {"prompt", options.prompt}, {"max_tokens", options.max_tokens}, {"temperature", 0}};
   const auto done = json_of(client.post("/v1/completions", json_text(request)));
@@ -158,7 +158,7 @@ Result<void> read_prompt(const Options& options, const HttpClient& client) {
 }
 
 /// Until the recording has ended by itself, or its time is over (an idle station does not notice).
-Result<void> wait_for_end(const Options& options, const HttpClient& client) {
+Result<void> wait_for_end(const TraceRecordOptions& options, const HttpClient& client) {
   const auto end = options.seconds ? steady_clock::now() + std::chrono::seconds(*options.seconds)
                                    : steady_clock::time_point::max();
   while (steady_clock::now() < end) {
@@ -170,7 +170,7 @@ Result<void> wait_for_end(const Options& options, const HttpClient& client) {
   return {};
 }
 
-Result<void> feed(const Options& options, const HttpClient& client) {
+Result<void> feed(const TraceRecordOptions& options, const HttpClient& client) {
   if (!options.prompt.empty()) WDMOE_TRY(read_prompt(options, client));
   if (!options.file.empty()) WDMOE_TRY(read_file(options, client));
   if (!options.prompt.empty() || !options.file.empty()) return {};
@@ -191,7 +191,7 @@ int report(const json& state) {
   return early ? 1 : 0;
 }
 
-Result<int> record(Options options) {
+Result<int> record(TraceRecordOptions options) {
   WDMOE_TRY(check(options));
   const std::filesystem::path out(options.out);
   if (!options.system.model.empty())
@@ -221,7 +221,7 @@ Result<int> record(Options options) {
 }  // namespace
 
 void add_trace_record(CommandGroup& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TraceRecordOptions>();
   CLI::App& command = commands.add("record", "Record gate probabilities and selections",
                                    [options] { return record(*options); });
   options->system.add_to(command);

@@ -35,7 +35,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-struct Options {
+struct UpOptions {
   std::string model, plan;
   unsigned agents = 4;
   std::string wire = "f16";
@@ -100,7 +100,7 @@ Result<Listener> listen_on_loopback(std::uint16_t port) {
 /// One running system; destroying it stops it.
 class Cell {
  public:
-  Cell(const Options& options, PrivateDirectory directory)
+  Cell(const UpOptions& options, PrivateDirectory directory)
       : options_(options), directory_(std::move(directory)) {}
 
   ~Cell() {
@@ -149,7 +149,7 @@ class Cell {
   const std::string& url() const { return listener_.url; }
   const fs::path& directory() const { return directory_.path(); }
 
-  /// True when SIGINT or SIGTERM came within `patience` (they are blocked, see run()).
+  /// True when SIGINT or SIGTERM came within `patience` (they are blocked, see run_up()).
   static bool pending_stop(milliseconds patience) {
     sigset_t stop;
     sigemptyset(&stop);
@@ -272,7 +272,7 @@ class Cell {
     return last;
   }
 
-  const Options& options_;
+  const UpOptions& options_;
   PrivateDirectory directory_;
   std::vector<std::string> agents_;  // by name
   Listener listener_;
@@ -312,7 +312,7 @@ void block_stop_signals() {
   sigprocmask(SIG_BLOCK, &stop, nullptr);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_up(const UpOptions& options) {
   block_stop_signals();
   auto directory = PrivateDirectory::make();
   if (!directory) return tl::unexpected<Error>(directory.error());
@@ -328,9 +328,9 @@ Result<int> run(const Options& options) {
 }  // namespace
 
 void add_up(Commands& commands) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<UpOptions>();
   CLI::App& command = commands.add("up", "Run a base station and its agents on this machine",
-                                   [options] { return run(*options); });
+                                   [options] { return run_up(*options); });
   command.add_option("MODEL", options->model, "Hugging Face directory")->required();
   auto* const agents =
       command.add_option("-a,--agents", options->agents, "agents the experts are spread over")

@@ -25,9 +25,6 @@
 namespace wdmoe::kernels {
 namespace {
 
-// Below this many multiply-adds a barrier would cost more than the second thread saves.
-constexpr std::size_t kWorthSharing = 1u << 15;
-
 /// Rows and assignments of one call; no scheduler sends more, and products of it with an extent
 /// (kMaxExpertExtent) stay far from overflowing.
 constexpr std::size_t kMaxRows = std::size_t{1} << 20;

@@ -7,13 +7,11 @@
 #include "common/check.h"
 #include "kernels/matmul.h"
 #include "kernels/ops.h"
+#include "kernels/thread_pool.h"
 
 namespace wdmoe::kernels {
 
 namespace {
-
-// Below this many multiply-adds the barrier would cost more than the second thread saves.
-constexpr std::size_t kWorthSharing = 1u << 15;
 
 /// The blocks of one product: columns within rows, so that neighbours share x.
 template <class Finish>

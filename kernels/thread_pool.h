@@ -32,6 +32,9 @@ class Task {
   void (*call_)(const void*, std::size_t, std::size_t);
 };
 
+/// Multiply-adds below which a barrier would cost more than the second thread saves.
+constexpr std::size_t kWorthSharing = 1u << 15;
+
 class ThreadPool {
  public:
   /// `threads` counts the caller: 1 starts none.  Must be >= 1.

@@ -15,19 +15,19 @@ constexpr std::size_t kMostFiles = 64;
 constexpr std::size_t kMostShards = 65'536;
 constexpr std::size_t kMostName = 64;  // a device name; the wire allows more
 
-using Writer = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
+using PrettyWriter = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
 
-void field(Writer& writer, const char* key, const std::string& value) {
+void field(PrettyWriter& writer, const char* key, const std::string& value) {
   writer.Key(key);
   writer.String(value);
 }
 
-void field(Writer& writer, const char* key, std::uint64_t value) {
+void field(PrettyWriter& writer, const char* key, std::uint64_t value) {
   writer.Key(key);
   writer.Uint64(value);
 }
 
-void write_experts(Writer& writer, const char* key, const std::vector<ExpertId>& experts) {
+void write_experts(PrettyWriter& writer, const char* key, const std::vector<ExpertId>& experts) {
   writer.Key(key);
   writer.StartArray();
   for (const ExpertId id : experts) {
@@ -40,7 +40,7 @@ void write_experts(Writer& writer, const char* key, const std::vector<ExpertId>&
 }
 
 /// The members that a shard has both on its own and as an entry of a split.
-void write_shard_members(Writer& writer, const ShardManifest& shard) {
+void write_shard_members(PrettyWriter& writer, const ShardManifest& shard) {
   field(writer, "name", shard.name);
   field(writer, "model_id", shard.model_id);
   field(writer, "hidden", shard.hidden);
@@ -65,7 +65,7 @@ void write_shard_members(Writer& writer, const ShardManifest& shard) {
 template <class WriteMembers>
 std::string document_of(const char* kind, WriteMembers write_members) {
   rapidjson::StringBuffer buffer;
-  Writer writer(buffer);
+  PrettyWriter writer(buffer);
   writer.SetIndent(' ', 2);
   writer.SetFormatOptions(rapidjson::kFormatSingleLineArray);
   writer.StartObject();
@@ -110,8 +110,7 @@ Result<std::vector<ExpertId>> read_experts(const rapidjson::Value& object, const
       return bad("[" + std::to_string(pair[0].GetUint64()) + ", " +
                  std::to_string(pair[1].GetUint64()) + "] is not in a model of " +
                  std::to_string(layers) + " layers with " + std::to_string(experts) + " experts");
-    ids.push_back({static_cast<std::size_t>(pair[0].GetUint64()),
-                   static_cast<std::size_t>(pair[1].GetUint64())});
+    ids.push_back(expert_id(pair[0].GetUint64(), pair[1].GetUint64()));
   }
   std::sort(ids.begin(), ids.end());
   if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return bad("names an expert twice");
@@ -220,11 +219,12 @@ Result<Manifest> read_manifest(const std::filesystem::path& directory, Parse par
 }  // namespace
 
 std::string to_json(const ShardManifest& manifest) {
-  return document_of(kShardKind, [&](Writer& writer) { write_shard_members(writer, manifest); });
+  return document_of(kShardKind,
+                     [&](PrettyWriter& writer) { write_shard_members(writer, manifest); });
 }
 
 std::string to_json(const SplitManifest& manifest) {
-  return document_of(kSplitKind, [&](Writer& writer) {
+  return document_of(kSplitKind, [&](PrettyWriter& writer) {
     field(writer, "model_id", manifest.model_id);
     write_experts(writer, "on_bs", manifest.on_bs);
     writer.Key("shards");

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/expert.h"
 #include "common/result.h"
 #include "common/tensor.h"
 #include "weights/model_shape.h"
@@ -16,16 +17,6 @@ namespace wdmoe::weights {
 
 constexpr std::uint64_t kManifestVersion = 1;
 constexpr const char* kManifestFile = "manifest.json";
-
-struct ExpertId {
-  std::size_t layer = 0, expert = 0;
-};
-inline bool operator==(ExpertId a, ExpertId b) {
-  return a.layer == b.layer && a.expert == b.expert;
-}
-inline bool operator<(ExpertId a, ExpertId b) {
-  return a.layer != b.layer ? a.layer < b.layer : a.expert < b.expert;
-}
 
 struct FileDigest {
   std::string name;  ///< relative to the manifest; plain in a shard, "agent-0/…" in a split

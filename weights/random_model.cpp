@@ -13,7 +13,8 @@
 namespace wdmoe::weights {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{1} << 19;  // elements made and written at a time
+constexpr std::size_t kElementsAtOnce = std::size_t{1}
+                                        << 19;  // elements made and written at a time
 
 std::size_t head_dim_of(const RandomModel& model) {
   return model.head_dim != 0 ? model.head_dim : model.hidden / model.heads;
@@ -105,9 +106,10 @@ class WeightsStream {
     const std::uint64_t count = *element_count(recipe.shape),
                         key = stream_key(model_.seed, recipe.name);
     const std::size_t step = bytes_of(model_.dtype);
-    buffer_.resize(kPiece * step);
-    for (std::uint64_t first = 0; first < count; first += kPiece) {
-      const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, count - first));
+    buffer_.resize(kElementsAtOnce * step);
+    for (std::uint64_t first = 0; first < count; first += kElementsAtOnce) {
+      const auto piece =
+          static_cast<std::size_t>(std::min<std::uint64_t>(kElementsAtOnce, count - first));
       for (std::size_t i = 0; i < piece; ++i)
         store(recipe.bound == 0 ? 1.0f : uniform(key, first + i, recipe.bound), model_.dtype,
               buffer_.data() + i * step);
@@ -141,14 +143,14 @@ Result<void> write_weights(const RandomModel& model, const std::filesystem::path
   return {};
 }
 
-using Writer = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
+using PrettyWriter = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
 
-void number(Writer& writer, const char* key, std::size_t value) {
+void number(PrettyWriter& writer, const char* key, std::size_t value) {
   writer.Key(key);
   writer.Uint64(value);
 }
 
-void text(Writer& writer, const char* key, const char* value) {
+void text(PrettyWriter& writer, const char* key, const char* value) {
   writer.Key(key);
   writer.String(value);
 }
@@ -167,7 +169,7 @@ const char* torch_name(DType dtype) {
 
 std::string config_json(const RandomModel& model) {
   rapidjson::StringBuffer buffer;
-  Writer writer(buffer);
+  PrettyWriter writer(buffer);
   writer.SetIndent(' ', 2);
   writer.StartObject();
   writer.Key("architectures");

@@ -5,7 +5,6 @@
 #include <openssl/evp.h>
 
 #include "common/check.h"
-#include "weights/file.h"
 
 namespace wdmoe::weights {
 
@@ -37,14 +36,6 @@ std::string Sha256::hex() {
     text += kDigits[digest[i] & 0xf];
   }
   return text;
-}
-
-Result<std::string> sha256_of_file(const std::filesystem::path& path) {
-  const auto file = FileBytes::open(path, Access::mapped);
-  if (!file) return tl::unexpected(file.error());
-  Sha256 digest;
-  digest.add(file->bytes());
-  return digest.hex();
 }
 
 }  // namespace wdmoe::weights

@@ -1,12 +1,10 @@
 #pragma once
 // SHA-256 over streams of bytes (OpenSSL).
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
 
-#include "common/result.h"
 #include "common/span.h"
 
 struct evp_md_ctx_st;
@@ -27,8 +25,5 @@ class Sha256 {
   };
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
-
-/// Digest of a whole file, read once without keeping it in memory.
-Result<std::string> sha256_of_file(const std::filesystem::path& path);
 
 }  // namespace wdmoe::weights

@@ -53,7 +53,7 @@ Result<std::vector<ExpertId>> in_all_layers(const rapidjson::Value& value, Model
     if (!seen.insert(expert.GetUint64()).second)
       return fail(Code::bad_input, "names expert " + std::to_string(expert.GetUint64()) + " twice");
     for (std::size_t layer = 0; layer < size.layers; ++layer)
-      ids.push_back({layer, static_cast<std::size_t>(expert.GetUint64())});
+      ids.push_back(expert_id(layer, expert.GetUint64()));
   }
   return ids;
 }
@@ -73,8 +73,7 @@ Result<std::vector<ExpertId>> read_experts(const rapidjson::Value* value, ModelS
       return fail(Code::bad_input, "expected [layer, expert] pairs with layers below " +
                                        std::to_string(size.layers) + " and experts below " +
                                        std::to_string(size.experts));
-    ids.push_back({static_cast<std::size_t>(pair[0].GetUint64()),
-                   static_cast<std::size_t>(pair[1].GetUint64())});
+    ids.push_back(expert_id(pair[0].GetUint64(), pair[1].GetUint64()));
   }
   std::sort(ids.begin(), ids.end());
   const auto twin = std::adjacent_find(ids.begin(), ids.end());
@@ -107,7 +106,7 @@ std::vector<ExpertId> left_over(const SplitPlan& plan, ModelSize size) {
   std::vector<ExpertId> rest;
   for (std::size_t layer = 0; layer < size.layers; ++layer)
     for (std::size_t expert = 0; expert < size.experts; ++expert)
-      if (!held[layer * size.experts + expert]) rest.push_back({layer, expert});
+      if (!held[layer * size.experts + expert]) rest.push_back(expert_id(layer, expert));
   return rest;
 }
 
@@ -144,7 +143,7 @@ Result<SplitPlan> default_plan(std::size_t agents, std::size_t layers, std::size
     plan.agents.push_back({"agent-" + std::to_string(agent), {}});
   for (std::size_t layer = 0; layer < layers; ++layer)
     for (std::size_t expert = 0; expert < experts; ++expert)
-      plan.agents[expert % agents].experts.push_back({layer, expert});
+      plan.agents[expert % agents].experts.push_back(expert_id(layer, expert));
   return plan;
 }
 

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/expert.h"
 #include "common/result.h"
 #include "common/span.h"
 #include "common/tensor.h"
@@ -19,16 +20,6 @@
 namespace wdmoe::wire {
 
 using fb::Status;
-
-struct ExpertId {
-  std::uint16_t layer = 0, expert = 0;
-  friend bool operator==(ExpertId a, ExpertId b) {
-    return a.layer == b.layer && a.expert == b.expert;
-  }
-  friend bool operator<(ExpertId a, ExpertId b) {
-    return a.layer != b.layer ? a.layer < b.layer : a.expert < b.expert;
-  }
-};
 
 struct Hello {
   std::uint16_t protocol_min = kProtocol, protocol_max = kProtocol;

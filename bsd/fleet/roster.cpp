@@ -55,7 +55,7 @@ Roster::Verdict Roster::judge(const wire::Hello& hello, std::string_view user) c
                   hello.name + " takes " + std::to_string(hello.max_rows) +
                       " rows a message, a step has up to " + std::to_string(model_.rows) +
                       ": raise max_rows there or lower engine.prefill_chunk here");
-  for (const wire::ExpertId id : hello.experts)
+  for (const ExpertId id : hello.experts)
     if (id.layer >= model_.layers || id.expert >= model_.experts)
       return refuse(Status::unknown_expert, "layer " + std::to_string(id.layer) + " expert " +
                                                 std::to_string(id.expert) +
@@ -124,7 +124,7 @@ void Roster::rebuild_holders() {
     for (auto& devices : layer) devices.clear();
   for (std::size_t index = 0; index < devices_.size(); ++index) {
     if (!devices_[index].up()) continue;
-    for (const wire::ExpertId id : devices_[index].hello.experts)
+    for (const ExpertId id : devices_[index].hello.experts)
       holders_[id.layer][id.expert].push_back(static_cast<Index>(index));
   }
   homeless_ = 0;

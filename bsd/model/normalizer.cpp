@@ -136,7 +136,7 @@ class NormalizerSequence final : public Normalizer {
 constexpr unsigned kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 constexpr unsigned kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
 
-std::unique_ptr<const Normalizer> sequence(const Part& part) {
+std::unique_ptr<const Normalizer> sequence_of_normalizers(const Part& part) {
   part.only({"type", "normalizers"});
   std::vector<std::unique_ptr<const Normalizer>> steps;
   const auto& elements = part.array("normalizers");
@@ -152,7 +152,7 @@ std::unique_ptr<const Normalizer> Normalizer::from(const nlohmann::json& value,
   if (value.is_null()) return nullptr;
   const Part part(value, path);
   const std::string type = part.string("type");
-  if (type == "Sequence") return sequence(part);
+  if (type == "Sequence") return sequence_of_normalizers(part);
   if (type == "Prepend") {
     part.only({"type", "prepend"});
     return std::make_unique<Prepend>(part.string("prepend"));

@@ -119,7 +119,7 @@ std::unique_ptr<const PreTokenizer> make_split(Pattern pattern, Behavior behavio
   return std::make_unique<Split>(Splitter(std::move(pattern), behavior, invert));
 }
 
-std::unique_ptr<const PreTokenizer> sequence(const Part& part) {
+std::unique_ptr<const PreTokenizer> sequence_of_pre_tokenizers(const Part& part) {
   part.only({"type", "pretokenizers"});
   std::vector<std::unique_ptr<const PreTokenizer>> steps;
   const auto& elements = part.array("pretokenizers");
@@ -158,7 +158,7 @@ std::unique_ptr<const PreTokenizer> PreTokenizer::from(const nlohmann::json& val
   if (value.is_null()) return nullptr;
   const Part part(value, path);
   const std::string type = part.string("type");
-  if (type == "Sequence") return sequence(part);
+  if (type == "Sequence") return sequence_of_pre_tokenizers(part);
   if (type == "Split") {
     part.only({"type", "pattern", "behavior", "invert"});
     return make_split(Pattern::from(part.part("pattern")), behavior_from(part, "behavior", ""),

@@ -1,12 +1,10 @@
 #include "bsd/moe/layer_loads.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace wdmoe::bsd {
 namespace {
 
-constexpr double kEndless = std::numeric_limits<double>::infinity();
 constexpr int kParts = 4;  // an expert's rows go to replicas in so many parts
 
 }  // namespace

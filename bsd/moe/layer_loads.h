@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "bsd/moe/placement.h"
 
 namespace wdmoe::bsd {
+
+/// Seconds of a wait that nothing ends.
+constexpr double kEndless = std::numeric_limits<double>::infinity();
 
 /// Adds up one layer's loads, expert by expert.
 class LayerLoads {

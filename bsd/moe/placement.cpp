@@ -14,7 +14,6 @@ namespace wdmoe::bsd {
 namespace {
 
 constexpr double kLeastGain = 1e-9;  // relative; less is rounding
-constexpr double kEndless = std::numeric_limits<double>::infinity();
 
 std::vector<std::size_t> slots_of(const PlacementProblem& problem) {
   std::vector<std::size_t> slots;

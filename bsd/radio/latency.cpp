@@ -58,8 +58,4 @@ Seconds waiting_latency(Span<const DeviceRows> devices) {
   return std::max(busy, slowest);
 }
 
-double weight_to_latency_ratio(double gate_weight_sum, Seconds per_row) {
-  return gate_weight_sum / per_row.count();
-}
-
 }  // namespace wdmoe::radio

@@ -78,7 +78,4 @@ struct DeviceRows {
 /// a lower bound on any order of sending, met when no turn is left empty.
 Seconds waiting_latency(Span<const DeviceRows> devices);
 
-/// WLR_k = Σ_j q[j,k]·w[j,k] / t_k: gate weight bought per second of latency on device k.
-double weight_to_latency_ratio(double gate_weight_sum, Seconds per_row);
-
 }  // namespace wdmoe::radio

@@ -13,10 +13,6 @@ double ratio_from(Decibels decibels) {
   return std::pow(10, decibels.value() / 10);
 }
 
-Decibels decibels_from(double ratio) {
-  return Decibels(10 * std::log10(ratio));
-}
-
 Link make_link(Watts power, double gain, WattsPerHertz noise) {
   return {Hertz(power.value() * gain / noise.value())};
 }

@@ -9,9 +9,8 @@ namespace wdmoe::radio {
 /// Thermal noise of the paper's setting: -174 dBm/Hz.
 constexpr WattsPerHertz kThermalNoise{3.9810717055349693e-21};
 
-/// Power ratio of so many decibels, and back.
+/// Power ratio of so many decibels.
 double ratio_from(Decibels decibels);
-Decibels decibels_from(double ratio);
 
 /// One direction of a link, reduced to the number that matters: S = P·g/N0.
 struct Link {

@@ -15,7 +15,7 @@ using namespace wdmoe;
 
 namespace {
 
-constexpr std::size_t kHidden = 128, kRows = 16;
+constexpr std::size_t kFloodHidden = 128, kFloodRows = 16;
 
 /// Welcomes one agent, then sends it Dispatches faster than it can answer them until told to stop.
 class Flood {
@@ -41,10 +41,10 @@ class Flood {
     wire::Encoder encoder;
     while (!over && !router_->receive(incoming)) std::this_thread::yield();
     static_cast<void>(router_->send(incoming.peer, encoder.welcome({})));
-    const MutableTensor rows = encoder.begin_rows(kRows, kHidden, DType::f32);
+    const MutableTensor rows = encoder.begin_rows(kFloodRows, kFloodHidden, DType::f32);
     std::fill_n(rows.data, rows.size_bytes(), std::byte{0});
     std::vector<fb::Assignment> wishes;
-    for (std::uint32_t row = 0; row < kRows; ++row) wishes.emplace_back(row, 0, 0, 1);
+    for (std::uint32_t row = 0; row < kFloodRows; ++row) wishes.emplace_back(row, 0, 0, 1);
     const Bytes dispatch = encoder.finish_dispatch(1, 0, DType::f32, wishes);
     while (!over) {
       if (router_->send(incoming.peer, dispatch) == wire::Sent::ok) ++sent;
@@ -68,7 +68,7 @@ bool until(const Flood& flood, std::uint64_t most, const std::function<bool()>& 
 
 TEST_CASE("server: a flood of frames suspends neither the watchdog nor the stop") {
   const test::TempFolder folder;
-  const test::RandomExperts weights(1, 1, kHidden, 128);
+  const test::RandomExperts weights(1, 1, kFloodHidden, 128);
   test::FakeAgentOptions options;
   options.endpoint = "ipc://" + (folder.path() / "flood").string();
   options.experts = {{0, 0}};

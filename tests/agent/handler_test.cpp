@@ -42,7 +42,7 @@ class SteppingClock final : public Clock {
 
 Store load(const test::RandomExperts& weights, kernels::ExpertBackend& backend) {
   std::vector<Store::Held> held;
-  for (const wire::ExpertId id : {wire::ExpertId{0, 1}, {0, 3}, {2, 3}, {2, 0}})
+  for (const ExpertId id : {ExpertId{0, 1}, {0, 3}, {2, 3}, {2, 0}})
     held.push_back({id, weights.at(id.layer, id.expert)});
   auto store = Store::load("model", held, backend);
   REQUIRE_MESSAGE(store, store.error().text);

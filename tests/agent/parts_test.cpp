@@ -26,7 +26,7 @@ TEST_CASE("store: finds what it holds, by layer and expert") {
   CHECK(store->hidden() == 8);
   CHECK(store->weights_bytes() == 3 * 3 * 64 * 4);
   CHECK(store->widest_layer() == 2);
-  CHECK(store->experts() == std::vector<wire::ExpertId>{{0, 1}, {2, 0}, {2, 3}});
+  CHECK(store->experts() == std::vector<ExpertId>{{0, 1}, {2, 0}, {2, 3}});
   CHECK(find_slot(store->layer(2), 3) == 1);
   CHECK_FALSE(find_slot(store->layer(2), 1));
   CHECK(store->layer(1).empty());

@@ -1,10 +1,7 @@
 #include "bsd/engine.h"
 
 #include <cmath>
-#include <future>
 #include <limits>
-#include <thread>
-#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -20,15 +17,6 @@ using test::EngineFixture;
 namespace {
 
 using Turn = Engine::Turn;
-
-std::vector<Token> tokens_of(std::size_t count, std::uint32_t seed) {
-  std::vector<Token> tokens(count);
-  for (Token& token : tokens) {
-    seed = seed * 1664525u + 1013904223u;
-    token = (seed >> 8) % 50;
-  }
-  return tokens;
-}
 
 std::string letters(const std::vector<Token>& tokens) {
   return test::LetterTokenizer(50).decode({tokens.data(), tokens.size()}, true);
@@ -66,7 +54,7 @@ TEST_CASE("engine: text arrives token by token with counts, and the end carries 
   EngineOptions options;
   options.prefill_chunk = 16;
   EngineFixture fixture(files.path(), options);
-  const auto prompt = tokens_of(40, 1);  // three passes of prompt
+  const auto prompt = test::tokens_of(40, 1);  // three passes of prompt
   const auto expected = fixture.model.greedy(prompt, 10);
   REQUIRE(fixture.submit(EngineFixture::greedy(5, prompt, 10)));
   fixture.finish();
@@ -100,7 +88,7 @@ TEST_CASE("engine: a request's bill counts its own rows' decisions, by the polic
   EngineFixture fixture(files.path());
   const auto policy = SwitchablePolicy::make({}).value();
   fixture.decoder->set_policy(*policy);
-  const auto prompt = tokens_of(20, 1);
+  const auto prompt = test::tokens_of(20, 1);
   const auto expected = fixture.model.greedy(prompt, 10);
   Request plain = EngineFixture::greedy(1, prompt, 10), thrifty = plain;
   thrifty.id = 2;
@@ -129,7 +117,7 @@ TEST_CASE("engine: a request's bill counts its own rows' decisions, by the polic
 TEST_CASE("engine: no part of a stop string is ever sent, and the text ends right before it") {
   const test::TinyModel files;
   EngineFixture fixture(files.path());
-  const auto prompt = tokens_of(12, 2);
+  const auto prompt = test::tokens_of(12, 2);
   const std::string whole = letters(fixture.model.greedy(prompt, 30));
   RequestId id = 0;
   for (const std::size_t at : {0u, 1u, 7u, 20u}) {
@@ -155,7 +143,7 @@ TEST_CASE("engine: no part of a stop string is ever sent, and the text ends righ
 
 TEST_CASE("engine: an end token ends the text unsaid, unless it is to be ignored") {
   const test::TinyModel plain;
-  const auto prompt = tokens_of(9, 3);
+  const auto prompt = test::tokens_of(9, 3);
   test::LocalModel model(plain.path());
   const auto continuation = model.greedy(prompt, 20);
   ModelConfig shape = test::TinyModel::default_shape();
@@ -180,7 +168,7 @@ TEST_CASE("engine: the prompt's logits and logprobs are those of a plain pass") 
   EngineOptions options;
   options.prefill_chunk = 7;
   EngineFixture fixture(files.path(), options);
-  const auto prompt = tokens_of(30, 4);
+  const auto prompt = test::tokens_of(30, 4);
   const auto expected = fixture.model.logits(prompt, {30});
   Request request = EngineFixture::greedy(1, prompt, 0);
   request.all_logits = true;
@@ -227,9 +215,9 @@ TEST_CASE("engine: a cancelled request frees its place and its pages before the 
   EngineOptions options;
   options.max_sequences = 1;
   EngineFixture fixture(files.path(), options);
-  REQUIRE(fixture.submit(EngineFixture::greedy(1, tokens_of(40, 5), 1000)));
-  REQUIRE(fixture.submit(EngineFixture::greedy(2, tokens_of(40, 6), 1000)));
-  REQUIRE(fixture.submit(EngineFixture::greedy(3, tokens_of(40, 7), 2)));
+  REQUIRE(fixture.submit(EngineFixture::greedy(1, test::tokens_of(40, 5), 1000)));
+  REQUIRE(fixture.submit(EngineFixture::greedy(2, test::tokens_of(40, 6), 1000)));
+  REQUIRE(fixture.submit(EngineFixture::greedy(3, test::tokens_of(40, 7), 2)));
   for (int i = 0; i < 5; ++i) CHECK(fixture.engine.turn() == Turn::stepped);
   CHECK(fixture.engine.stats().running == 1);
   CHECK(fixture.engine.stats().waiting == 2);
@@ -251,8 +239,8 @@ TEST_CASE("engine: who does not fit waits for a place in order, and whoever runs
   const test::TinyModel files;
   EngineFixture fixture(files.path(), {}, 4 * kPageTokens);
   for (RequestId id = 1; id <= 6; ++id)
-    REQUIRE(
-        fixture.submit(EngineFixture::greedy(id, tokens_of(20, static_cast<unsigned>(id)), 40)));
+    REQUIRE(fixture.submit(
+        EngineFixture::greedy(id, test::tokens_of(20, static_cast<unsigned>(id)), 40)));
   fixture.engine.turn();
   CHECK(fixture.engine.stats().running == 2);
   CHECK(fixture.engine.stats().kv_pages_free == 0);
@@ -261,7 +249,7 @@ TEST_CASE("engine: who does not fit waits for a place in order, and whoever runs
   CHECK(most == 2);
   for (RequestId id = 1; id <= 6; ++id)
     CHECK(fixture.told[id].tokens() ==
-          fixture.model.greedy(tokens_of(20, static_cast<unsigned>(id)), 40));
+          fixture.model.greedy(test::tokens_of(20, static_cast<unsigned>(id)), 40));
 }
 
 TEST_CASE("engine: refuses what cannot be served, by name") {
@@ -327,75 +315,10 @@ TEST_CASE("engine: refuses what cannot be served, by name") {
   fixture.finish();
 }
 
-TEST_CASE("engine: a lost device delays a step, and past the deadline fails only who was in it") {
-  const test::TinyModel files;
-  EngineOptions options;
-  options.max_sequences = 2;
-  options.retry_deadline = milliseconds{1000};
-  EngineFixture fixture(files.path(), options);
-  const auto expected = fixture.model.greedy(tokens_of(20, 1), 10);
-  for (RequestId id = 1; id <= 3; ++id)
-    REQUIRE(
-        fixture.submit(EngineFixture::greedy(id, tokens_of(20, static_cast<unsigned>(id)), 10)));
-  CHECK(fixture.engine.turn() == Turn::stepped);
-  fixture.experts.failures = 2;
-  CHECK(fixture.engine.turn() == Turn::failed);
-  fixture.clock.advance(milliseconds{900});
-  CHECK(fixture.engine.turn() == Turn::failed);
-  CHECK(fixture.engine.turn() == Turn::stepped);  // the device is back: nothing was lost
-  fixture.experts.failures = 100;
-  CHECK(fixture.engine.turn() == Turn::failed);  // a new outage has its own deadline
-  fixture.clock.advance(milliseconds{999});
-  CHECK(fixture.engine.turn() == Turn::failed);
-  fixture.clock.advance(milliseconds{1});
-  fixture.engine.turn();
-  for (RequestId id = 1; id <= 2; ++id) {
-    CHECK(fixture.told[id].finish() == FinishReason::error);
-    CHECK(fixture.told[id].events.back().error == "device-3 did not answer");
-    CHECK(fixture.told[id].tokens().size() == 2);
-  }
-  CHECK(fixture.told[1].tokens() == std::vector<Token>(expected.begin(), expected.begin() + 2));
-  CHECK(fixture.told[3].events.empty());
-  fixture.experts.failures = 0;
-  fixture.finish();
-  CHECK(fixture.told[3].finish() == FinishReason::length);
-  CHECK(fixture.engine.stats().failed == 2);
-  CHECK(fixture.engine.stats().failed_steps == 5);
-  CHECK(fixture.engine.stats().kv_pages_free == fixture.engine.stats().kv_pages_total);
-}
-
-TEST_CASE("engine: a request cancelled during an outage is gone at once") {
-  const test::TinyModel files;
-  EngineFixture fixture(files.path());
-  REQUIRE(fixture.submit(EngineFixture::greedy(1, {1, 2, 3}, 10)));
-  fixture.experts.failures = 100;
-  CHECK(fixture.engine.turn() == Turn::failed);
-  fixture.engine.cancel(1);
-  CHECK(fixture.engine.turn() == Turn::idle);
-  CHECK(fixture.told[1].finish() == FinishReason::cancelled);
-}
-
-TEST_CASE("engine: an outage that nobody waited out does not count against a later request") {
-  const test::TinyModel files;
-  EngineOptions options;
-  options.retry_deadline = milliseconds{1000};
-  EngineFixture fixture(files.path(), options);
-  REQUIRE(fixture.submit(EngineFixture::greedy(1, {1, 2, 3}, 10)));
-  fixture.experts.failures = 2;
-  CHECK(fixture.engine.turn() == Turn::failed);
-  fixture.engine.cancel(1);
-  CHECK(fixture.engine.turn() == Turn::idle);
-  fixture.clock.advance(std::chrono::hours{1});
-  REQUIRE(fixture.submit(EngineFixture::greedy(2, {1, 2, 3}, 2)));
-  CHECK(fixture.engine.turn() == Turn::failed);  // and is tried again
-  fixture.finish();
-  CHECK(fixture.told[2].finish() == FinishReason::length);
-}
-
 TEST_CASE("engine: a seed gives the same text alone and in company") {
   const test::TinyModel files;
   const auto sampled = [&](RequestId id) {
-    Request request = EngineFixture::greedy(id, tokens_of(10, static_cast<unsigned>(id)), 30);
+    Request request = EngineFixture::greedy(id, test::tokens_of(10, static_cast<unsigned>(id)), 30);
     request.sampling.temperature = 0.8f;
     request.sampling.seed = id;
     return request;
@@ -408,54 +331,4 @@ TEST_CASE("engine: a seed gives the same text alone and in company") {
   }
   together.finish();
   for (RequestId id = 1; id <= 4; ++id) CHECK(alone.told[id].text() == together.told[id].text());
-}
-
-TEST_CASE("engine: run() serves other threads' requests and returns when stopped and drained") {
-  const test::TinyModel files;
-  EngineFixture fixture(files.path());
-  std::size_t alive = 0;
-  std::thread thread([&] { fixture.engine.run([&] { ++alive; }); });
-  std::vector<std::promise<FinishReason>> ends(4);
-  for (RequestId id = 0; id < ends.size(); ++id) {
-    REQUIRE(fixture.engine.submit(EngineFixture::greedy(id, tokens_of(5, 1), 20),
-                                  [&ends, id](TokenEvent event) {
-                                    if (event.finish != FinishReason::none)
-                                      ends[id].set_value(event.finish);
-                                  }));
-  }
-  CHECK(ends[0].get_future().get() == FinishReason::length);
-  fixture.engine.stop(fixture.clock.now() + std::chrono::hours{1});
-  CHECK(fixture.engine.submit(EngineFixture::greedy(9, {1}, 1), [](TokenEvent) {}).error().code ==
-        Code::unavailable);
-  thread.join();
-  for (std::size_t i = 1; i < ends.size(); ++i)
-    CHECK(ends[i].get_future().get() == FinishReason::length);
-  CHECK(alive > 0);
-}
-
-TEST_CASE("engine: a request accepted right before the stop is served") {
-  const test::TinyModel files;
-  EngineFixture fixture(files.path());
-  bool first = true;
-  fixture.engine.run([&] {  // between an idle turn and the question whether all is done
-    if (!std::exchange(first, false)) return;
-    REQUIRE(fixture.submit(EngineFixture::greedy(1, {1, 2}, 3)));
-    fixture.engine.stop(fixture.clock.now() + std::chrono::hours{1});
-  });
-  CHECK(fixture.told[1].finish() == FinishReason::length);
-}
-
-TEST_CASE("engine: past the stop deadline the rest is told so") {
-  const test::TinyModel files;
-  EngineOptions options;
-  options.max_sequences = 1;
-  EngineFixture fixture(files.path(), options);
-  REQUIRE(fixture.submit(EngineFixture::greedy(1, {1}, 1000)));
-  REQUIRE(fixture.submit(EngineFixture::greedy(2, {1}, 1000)));
-  fixture.engine.stop(fixture.clock.now());
-  fixture.engine.run([] {});
-  for (const RequestId id : {1u, 2u}) {
-    CHECK(fixture.told[id].finish() == FinishReason::error);
-    CHECK(fixture.told[id].events.back().error == "the base station is stopping");
-  }
 }

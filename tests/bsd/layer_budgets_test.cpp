@@ -61,7 +61,6 @@ TEST_CASE("allocate_quality: no split of the budget on a fine grid costs less") 
       cost += interpolated(curves[layer], (*kept)[layer]);
     }
     CHECK(mean == doctest::Approx(target).epsilon(1e-9));
-    CHECK(*predicted_increase(curves, *kept) == doctest::Approx(cost).epsilon(1e-9));
     double best = INFINITY;
     for (double a = 0; a <= 0.301; a += 0.01)  // losses of layers 0 and 1; layer 2 takes the rest
       for (double b = 0; a + b <= 0.301; b += 0.01) {
@@ -83,11 +82,9 @@ TEST_CASE("allocate_quality: a dent in a curve is bridged, a harmless layer pays
   CHECK((*kept)[1] == doctest::Approx(0.8));
   CHECK((*kept)[0] == doctest::Approx(0.9));
   CHECK((*kept)[2] == 1.0);
-  CHECK(*predicted_increase(curves, *kept) == doctest::Approx(0.12));
   CHECK_FALSE(allocate_quality(curves, 0.8));  // only 0.4 of the 0.6 was measured
   CHECK_FALSE(allocate_quality(curves, std::nan("")));
   CHECK_FALSE(allocate_quality({}, 1));
-  CHECK_FALSE(predicted_increase(curves, std::vector<double>{1, 1}));
 }
 
 TEST_CASE("layer budgets: a file reads back as it was written") {

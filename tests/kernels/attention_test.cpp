@@ -36,7 +36,7 @@ struct Cache {
   }
 };
 
-struct Case {
+struct AttentionCase {
   const char* name;
   AttentionShape shape;
   struct Job {
@@ -45,7 +45,7 @@ struct Case {
   std::vector<Job> jobs;
 };
 
-const Case kCases[] = {
+const AttentionCase kCases[] = {
     {"one token sees itself", {1, 1, 8, 4, 0}, {{1, 0}}},
     {"odd shape: 3 heads, 1 kv head, head_dim 12", {3, 1, 12, 5, 0}, {{17, 0}}},
     {"decode after a long prompt", {8, 4, 64, 16, 0}, {{1, 700}}},
@@ -65,14 +65,14 @@ const Case kCases[] = {
 /// Scores: |q·k| <= head_dim for entries below 1, so a score is off by at most
 /// head_dim²·eps/sqrt(head_dim), and each weight by that relative error plus that of exp
 /// (2 eps) and of the running sums (tokens·eps); each value is below 1 and weights sum to 1.
-double worst_of(ThreadPool& pool, const Case& c) {
+double worst_of(ThreadPool& pool, const AttentionCase& c) {
   std::mt19937 random(11);
   std::size_t rows = 0;
-  for (const Case::Job& job : c.jobs) rows += job.rows;
+  for (const AttentionCase::Job& job : c.jobs) rows += job.rows;
   std::vector<Cache> caches;
   std::vector<AttentionJob> jobs;
   std::size_t row = 0, longest = 0;
-  for (const Case::Job& job : c.jobs) {
+  for (const AttentionCase::Job& job : c.jobs) {
     caches.emplace_back(c.shape, job.first_position + job.rows, random);
     longest = std::max(longest, job.first_position + job.rows);
   }
@@ -98,7 +98,7 @@ double worst_of(ThreadPool& pool, const Case& c) {
 
 TEST_CASE("attend: equals the reference for every shape of batch, page and window") {
   ThreadPool pool(2);
-  for (const Case& c : kCases) {
+  for (const AttentionCase& c : kCases) {
     CAPTURE(c.name);
     for_each_target([&](const char* target) {
       CAPTURE(target);

@@ -13,7 +13,7 @@ using namespace wdmoe::kernels;
 
 namespace {
 
-struct Case {
+struct LinearCase {
   std::size_t rows, out, in;
   DType dtype;
   std::size_t offset;
@@ -25,7 +25,7 @@ struct Case {
 /// most n·eps·Σ|w·x| (Higham 2002, eq. 3.5, first order); + 2 for the reference's own rounding to
 /// f32 and the addition of linear_add.  Where bf16 weights round x, each product is off by 2^-8
 /// more.
-double worst_of(ThreadPool& pool, const Case& c, bool add) {
+double worst_of(ThreadPool& pool, const LinearCase& c, bool add) {
   std::mt19937 random(1);
   const OwnedTensor weight(c.out, c.in, c.dtype, c.offset, random);
   const std::vector<float> x = random_floats(c.rows * c.in, random);
@@ -51,10 +51,10 @@ double worst_of(ThreadPool& pool, const Case& c, bool add) {
   return worst.ratio();
 }
 
-void sweep(ThreadPool& pool, const std::vector<Case>& cases) {
+void sweep(ThreadPool& pool, const std::vector<LinearCase>& cases) {
   for_each_target([&](const char* target) {
     double worst = 0;
-    for (const Case& c : cases)
+    for (const LinearCase& c : cases)
       for (const bool add : {false, true}) {
         const double ratio = worst_of(pool, c, add);
         worst = std::fmax(worst, ratio);
@@ -72,7 +72,7 @@ void sweep(ThreadPool& pool, const std::vector<Case>& cases) {
 
 TEST_CASE("linear: equals the reference for every length, dtype, address and row count") {
   ThreadPool pool(1);
-  std::vector<Case> cases;
+  std::vector<LinearCase> cases;
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
     for (const std::size_t in : {0u, 1u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 32u, 33u, 36u, 50u, 131u})
       for (const std::size_t rows : {1u, 2u, 3u, 4u, 5u, 8u, 13u})
@@ -82,7 +82,7 @@ TEST_CASE("linear: equals the reference for every length, dtype, address and row
 
 TEST_CASE("linear: equals the reference at real sizes and at the edges of its blocks") {
   ThreadPool pool(2);
-  std::vector<Case> cases;
+  std::vector<LinearCase> cases;
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     for (const std::size_t rows : {0u, 1u, 2u, 6u, 7u, 8u, 9u, 12u, 14u, 25u})
       cases.push_back({rows, 70, 300, dtype, 1});  // two slices of depth, three blocks of columns

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bsd/engine.h"
-#include "bsd/moe/expert_runner.h"
+#include "tests/support/expert_runners.h"
 #include "tests/support/local_model.h"
 
 namespace wdmoe::test {
@@ -42,28 +42,6 @@ class LetterTokenizer final : public bsd::Tokenizer {
 
  private:
   std::size_t vocabulary_;
-};
-
-/// Fails exchanges while `failures` lasts, as a fleet that lost a device does.
-class FlakyExperts final : public bsd::ExpertRunner {
- public:
-  explicit FlakyExperts(bsd::ExpertRunner& inner) : inner_(inner) {}
-  const bsd::Holders& holders(std::size_t layer) const override { return inner_.holders(layer); }
-  std::size_t worth_under_way() const override { return inner_.worth_under_way(); }
-  Result<void> begin(std::size_t layer, const bsd::Selection& selection, Matrix<const float> x,
-                     Matrix<float> y, bsd::StepCosts& costs) override {
-    if (layer == 1 && failures > 0) {
-      --failures;
-      return fail(Code::timeout, "device-3 did not answer");
-    }
-    return inner_.begin(layer, selection, x, y, costs);
-  }
-  Result<void> finish(bsd::StepCosts& costs) override { return inner_.finish(costs); }
-  void abandon() override { inner_.abandon(); }
-  int failures = 0;
-
- private:
-  bsd::ExpertRunner& inner_;
 };
 
 /// Everything one request was told.

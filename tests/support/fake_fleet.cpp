@@ -17,8 +17,7 @@ namespace {
 agent::Store load(const RandomExperts& weights, const FakeAgentOptions& options,
                   kernels::ExpertBackend& backend) {
   std::vector<agent::Store::Held> held;
-  for (const wire::ExpertId id : options.experts)
-    held.push_back({id, weights.at(id.layer, id.expert)});
+  for (const ExpertId id : options.experts) held.push_back({id, weights.at(id.layer, id.expert)});
   auto store = agent::Store::load(options.model_id, held, backend);
   WDMOE_CHECK(store.has_value());
   return std::move(*store);
@@ -88,9 +87,9 @@ FakeAgent::FakeAgent(const wire::Context& context, const RandomExperts& weights,
 
 FakeAgent::~FakeAgent() = default;
 
-std::vector<wire::ExpertId> planned_experts(const RandomExperts& weights, std::size_t agent,
-                                            std::size_t agents) {
-  std::vector<wire::ExpertId> ids;
+std::vector<ExpertId> planned_experts(const RandomExperts& weights, std::size_t agent,
+                                      std::size_t agents) {
+  std::vector<ExpertId> ids;
   for (std::size_t layer = 0; layer < weights.layers(); ++layer)
     for (std::size_t expert = agent; expert < weights.experts(); expert += agents)
       ids.push_back({static_cast<std::uint16_t>(layer), static_cast<std::uint16_t>(expert)});

@@ -19,7 +19,7 @@ struct FakeAgentOptions {
   std::string endpoint;
   std::string name = "agent-0";
   std::string model_id = "fake-model";
-  std::vector<wire::ExpertId> experts;
+  std::vector<ExpertId> experts;
   std::optional<wire::ClientKeys> keys;
   std::uint64_t instance = 0;  ///< 0: a number of its own
   std::uint32_t max_rows = 64;
@@ -44,8 +44,8 @@ class FakeAgent {
 };
 
 /// The paper's plan: expert k of every layer on agent k mod `agents`.
-std::vector<wire::ExpertId> planned_experts(const RandomExperts& weights, std::size_t agent,
-                                            std::size_t agents);
+std::vector<ExpertId> planned_experts(const RandomExperts& weights, std::size_t agent,
+                                      std::size_t agents);
 
 /// `count` agents "agent-0" … that share the experts by that plan.
 class FakeFleet {

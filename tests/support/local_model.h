@@ -12,6 +12,17 @@
 
 namespace wdmoe::test {
 
+/// `count` tokens below `vocabulary` (a TinyModel's), the same for the same seed.
+inline std::vector<bsd::Token> tokens_of(std::size_t count, std::uint32_t seed,
+                                         std::size_t vocabulary = 50) {
+  std::vector<bsd::Token> tokens(count);
+  for (bsd::Token& token : tokens) {
+    seed = seed * 1664525u + 1013904223u;
+    token = static_cast<bsd::Token>((seed >> 8) % vocabulary);
+  }
+  return tokens;
+}
+
 class LocalModel {
  public:
   /// Throws (fails the test) when `path` does not load.

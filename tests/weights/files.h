@@ -10,6 +10,7 @@
 #include "tests/support/temp_folder.h"
 #include "weights/checkpoint.h"
 #include "weights/random_model.h"
+#include "weights/sha256.h"
 
 namespace wdmoe::weights::test {
 
@@ -22,6 +23,12 @@ inline void put(const std::filesystem::path& path, const std::string& text) {
 inline std::string get(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline std::string sha256_of_file(const std::filesystem::path& path) {
+  Sha256 digest;
+  digest.add(std::string_view(get(path)));
+  return digest.hex();
 }
 
 inline Bytes bytes_of_text(const std::string& text) {

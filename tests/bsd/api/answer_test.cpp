@@ -13,18 +13,16 @@ using nlohmann::json;
 
 namespace {
 
-const ByteTokenizer tokenizer;
-const ModelInfo model = test_model();
-const ChatFormat chat;
-const CallContext context{tokenizer, model, chat, 1};
+const ChatFormat no_prefixes;
+const CallContext answer_context{kTokenizer, kModel, no_prefixes, 1};
 const AnswerHead head{"id-1", 1'700'000'000, "demo", "test-build"};
 
 Answer answer_to(const std::string& body, CallKind kind = CallKind::completion) {
-  auto call = kind == CallKind::chat     ? parse_chat(body, context)
-              : kind == CallKind::logits ? parse_logits(body, context)
-                                         : parse_completion(body, context);
+  auto call = kind == CallKind::chat     ? parse_chat(body, answer_context)
+              : kind == CallKind::logits ? parse_logits(body, answer_context)
+                                         : parse_completion(body, answer_context);
   if (!call) FAIL(call.error().message);
-  return Answer(std::move(*call), head, tokenizer);
+  return Answer(std::move(*call), head, kTokenizer);
 }
 
 /// Lets the fake engine answer every choice; returns all that was streamed.

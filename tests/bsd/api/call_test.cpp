@@ -14,20 +14,18 @@ using nlohmann::json;
 
 namespace {
 
-const ByteTokenizer tokenizer;
-const ModelInfo model = test_model();
-const ChatFormat chat{"System: "};
-const CallContext context{tokenizer, model, chat, 77};
+const ChatFormat system_prefix{"System: "};
+const CallContext call_context{kTokenizer, kModel, system_prefix, 77};
 
 ApiResult<Call> completion(json body, json more = json::object()) {
   body.update(more);
-  return parse_completion(body.dump(), context);
+  return parse_completion(body.dump(), call_context);
 }
 
 ApiResult<Call> chat_call(const json& more) {
   json body = {{"messages", {{{"role", "user"}, {"content", "hi"}}}}};
   body.update(more);
-  return parse_chat(body.dump(), context);
+  return parse_chat(body.dump(), call_context);
 }
 
 }  // namespace
@@ -104,12 +102,12 @@ TEST_CASE("call: a chat becomes one prompt by the table of prefixes") {
   const auto call = parse_chat(
       R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"text","text":"U"}]},
           {"role":"assistant","content":"A"},{"role":"user","content":"V"}],"stop":["!"]})",
-      context);
+      call_context);
   REQUIRE(call);
-  CHECK(tokenizer.decode(call->choices[0].prompt, true) ==
+  CHECK(kTokenizer.decode(call->choices[0].prompt, true) ==
         "System: S\nUser: U\nAssistant: A\nUser: V\nAssistant:");
   CHECK(call->choices[0].stop == std::vector<std::string>{"!", "User:"});
-  CHECK(call->choices[0].max_tokens == model.max_context - call->choices[0].prompt.size());
+  CHECK(call->choices[0].max_tokens == kModel.max_context - call->choices[0].prompt.size());
   CHECK(chat_call({{"max_completion_tokens", 3}, {"max_tokens", 9}})->choices[0].max_tokens == 3);
   CHECK(chat_call({{"logprobs", true}, {"top_logprobs", 4}})->choices[0].top_logprobs == 4u);
 }
@@ -230,19 +228,19 @@ TEST_CASE("call: hostile bodies are refused, never a crash") {
         std::string(100'000, '['), std::string(R"({"prompt":"\ud800"})"),
         std::string("{\"prompt\":\"\xff\xfe\"}"), std::string("{\"prompt\":\"a\"} trailing"),
         std::string("\0", 1)}) {
-    CHECK_FALSE(parse_completion(body, context));
-    CHECK_FALSE(parse_chat(body, context));
-    CHECK_FALSE(parse_logits(body, context));
+    CHECK_FALSE(parse_completion(body, call_context));
+    CHECK_FALSE(parse_chat(body, call_context));
+    CHECK_FALSE(parse_logits(body, call_context));
   }
   const std::string good =
       R"({"prompt":[1,2],"stop":["a"],"logprobs":1,"wdmoe":{"trace":true,"policy":"topk","quality":1}})";
   for (std::size_t length = 0; length < good.size(); ++length)
-    CHECK_FALSE(parse_completion(good.substr(0, length), context));
+    CHECK_FALSE(parse_completion(good.substr(0, length), call_context));
   for (std::size_t at = 0; at < good.size(); ++at)
     for (int bit = 0; bit < 8; ++bit) {
       std::string broken = good;
       broken[at] = static_cast<char>(broken[at] ^ (1 << bit));
-      (void)parse_completion(broken, context);
-      (void)parse_chat(broken, context);
+      (void)parse_completion(broken, call_context);
+      (void)parse_chat(broken, call_context);
     }
 }

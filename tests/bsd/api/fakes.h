@@ -61,6 +61,9 @@ inline ModelInfo test_model() {
   return model;
 }
 
+inline const ByteTokenizer kTokenizer;
+inline const ModelInfo kModel = test_model();
+
 inline TokenLogprob logprob(Token token, float value) {
   return {token, value, {{'z', -0.1f}, {token, value}}};
 }

@@ -174,6 +174,25 @@ class Puppet {
   std::thread thread_;
 };
 
+/// One part of a batch, for a test that keeps two under way.
+struct Part {
+  Part(Cell& cell, std::size_t of_layer, std::size_t rows, std::uint32_t seed)
+      : layer(of_layer),
+        x(test::random_rows(rows, kHidden, seed)),
+        y(x.size(), 99.0f),
+        selection(choose(*cell.fleet, of_layer, rows)) {}
+  Result<void> begin(Cell& cell) {
+    const std::size_t rows = x.size() / kHidden;
+    return cell.fleet->begin(layer, selection, {x.data(), rows, kHidden}, {y.data(), rows, kHidden},
+                             costs);
+  }
+
+  std::size_t layer;
+  std::vector<float> x, y;
+  Selection selection;
+  StepCosts costs;
+};
+
 /// What the base station answers to this Hello.
 inline wire::Welcome verdict_on(Cell& cell, const std::function<void(wire::Hello&)>& change,
                                 test::FakeAgentOptions options) {

@@ -17,9 +17,6 @@
 using namespace wdmoe;
 using namespace wdmoe::radio;
 
-static constexpr double kInfinite = std::numeric_limits<double>::infinity();
-static constexpr Medium kMedia[] = {Medium::fdma_separate, Medium::fdma_common, Medium::airtime};
-
 static DeviceDemand plain_device(double tokens) {
   return {tokens, Watts(10), Watts(0.2), 1e-11, 1e-11, Seconds(1e-4), Seconds(0)};
 }

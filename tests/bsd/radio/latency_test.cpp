@@ -79,7 +79,3 @@ TEST_CASE("latency: the layer waits for its slowest device or for the shared med
   CHECK(waiting_latency(devices).count() == doctest::Approx(44e-3));  // no rows, no say
   CHECK(waiting_latency({}).count() == 0);
 }
-
-TEST_CASE("latency: weight-to-latency ratio") {
-  CHECK(weight_to_latency_ratio(3, Seconds(0.5)) == 6);
-}

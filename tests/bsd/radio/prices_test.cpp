@@ -14,8 +14,6 @@ using namespace wdmoe::radio;
 
 namespace {
 
-constexpr Medium kMedia[] = {Medium::fdma_separate, Medium::fdma_common, Medium::airtime};
-
 /// dT per relative change of `value` (a part of the problem), by central differences.  The optimum
 /// is good to 5e-12 (docs/allocation.md) and smooth on a scale of 1, its third derivative in the
 /// hundreds where compute leaves little time: the error is about 5e-12/h + 100·h², both below 1e-6

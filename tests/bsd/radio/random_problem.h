@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -10,6 +11,9 @@
 #include "bsd/radio/link.h"
 
 namespace wdmoe::radio {
+
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+constexpr Medium kMedia[] = {Medium::fdma_separate, Medium::fdma_common, Medium::airtime};
 
 /// A problem that owns its devices.
 struct OwnedProblem {
