@@ -6,9 +6,15 @@
 namespace wdmoe::radio {
 namespace {
 
-constexpr double kAtLimit = 0.85;        // of the limit and above: the limit's doing
-constexpr double kGrowth = 1.05;         // per …
-constexpr double kGrowthInterval = 0.1;  // … s
+// A transfer at this part of a limit of our own, or above, may be the limit's doing or the link's.
+constexpr double kNearLimit = 0.85;
+// Where what passes, smoothed, is this much of the limit, the limit holds back: the estimate grows,
+// or it would be caught behind its own limit for ever.  Else the link does, and the estimate keeps
+// a little above it, so that the limit (95 % of it) does not begin to.
+constexpr double kHoldsBack = 0.98, kHeadroom = 1.05;
+constexpr double kGrowth = 1.015, kDecline = 0.99;  // most, per …
+constexpr double kNudgeInterval = 0.02;             // s
+constexpr double kSmooth = 0.2;                     // of a new transfer
 // An interval of acknowledgements counts when it is long against the round trip (the first bytes of
 // a burst are acknowledged one round trip late) and holds enough segments that one more or less
 // makes no difference.
@@ -27,14 +33,21 @@ bool is_sound(const TcpSample& s) {
 
 void DirectionEstimate::add_measured(double at_s, double bps) {
   if (!(std::isfinite(bps) && bps > 0)) return;
-  if (limit_bps_ > 0 && bps >= kAtLimit * limit_bps_) {
-    add_at_least(at_s, bps);
-    if (at_s - grown_s_ < kGrowthInterval) return;
-    grown_s_ = at_s;
-    rates_.at_least(at_s, rates_.value() * kGrowth);
-    return;
+  const bool limited = limit_bps_ > 0 && rates_.known() && bps >= kNearLimit * limit_bps_;
+  if (!limited) {
+    rates_.add(at_s, bps);
+    passing_ = 0;
+  } else {
+    const double part = bps / limit_bps_;
+    passing_ += (passing_ > 0 ? kSmooth : 1) * (part - passing_);
+    if (at_s - nudged_s_ >= kNudgeInterval) {
+      nudged_s_ = at_s;
+      const double now = rates_.value();
+      const double wanted =
+          passing_ >= kHoldsBack ? kGrowth * now : kHeadroom * passing_ * limit_bps_;
+      rates_.set(at_s, std::clamp(wanted, kDecline * now, kGrowth * now));
+    }
   }
-  rates_.add(at_s, bps);
   measured_ = true;
   updated_s_ = at_s;
 }

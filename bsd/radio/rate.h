@@ -22,8 +22,9 @@ class DirectionEstimate {
   /// ignored.
   bool add(const TcpSample& sample, double base_rtt_s);
 
-  /// Payload bit/s that an actuator lets pass now; 0: no limit.  Transfers at the limit show the
-  /// limit; each lets the estimate grow a little, or it could never find out that there is more.
+  /// Payload bit/s that an actuator lets pass now; 0: no limit.  Transfers near it may show the
+  /// limit or the link; the estimate then keeps a little above them, or it could never find out
+  /// that there is more.
   void set_limit(double bps) { limit_bps_ = bps; }
 
   double rate_bps() const { return rates_.value(); }
@@ -37,8 +38,8 @@ class DirectionEstimate {
 
   RecentMedian rates_{3};
   bool measured_ = false;
-  double updated_s_ = 0, kernel_measured_s_ = -1e9, grown_s_ = -1e9;
-  double limit_bps_ = 0;
+  double updated_s_ = 0, kernel_measured_s_ = -1e9, nudged_s_ = -1e9;
+  double limit_bps_ = 0, passing_ = 0;       // the latter: part of it that passes, lately
   std::optional<TcpSample> last_, mark_;     // mark_: where the interval under way began
   double segments_ = 0, retransmitted_ = 0;  // recent, fading
 };

@@ -26,10 +26,18 @@ void RecentMedian::add(double at_s, double value) {
 }
 
 void RecentMedian::at_least(double at_s, double low_bound) {
-  if (!is_sound(at_s, low_bound) || low_bound <= median_) return;
-  samples_[0] = {at_s, low_bound};
-  count_ = 1;
-  median_ = low_bound;
+  if (low_bound > median_) hold(at_s, low_bound, 1);
+}
+
+void RecentMedian::set(double at_s, double value) {
+  hold(at_s, value, agree_);
+}
+
+void RecentMedian::hold(double at_s, double value, std::size_t times) {
+  if (!is_sound(at_s, value)) return;
+  std::fill_n(samples_.begin(), times, Sample{at_s, value});
+  count_ = times;
+  median_ = value;
 }
 
 void RecentMedian::forget_before_step() {

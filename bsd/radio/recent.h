@@ -22,6 +22,8 @@ class RecentMedian {
 
   void add(double at_s, double value);           ///< value > 0, finite; else it is ignored
   void at_least(double at_s, double low_bound);  ///< forgets values if all of them were too low
+  /// Forgets all others; counts as `agree` values, so that only as many change it.
+  void set(double at_s, double value);
   bool known() const { return count_ > 0; }
   double value() const { return median_; }  ///< 0 while not known
 
@@ -29,6 +31,7 @@ class RecentMedian {
   struct Sample {
     double at_s = 0, value = 0;
   };
+  void hold(double at_s, double value, std::size_t times);
   void forget_before_step();
   void settle();
 
