@@ -128,6 +128,13 @@ const std::map<std::string, std::string>& Checkpoint::metadata() const {
   return contents_->metadata;
 }
 
+void Checkpoint::forget(Bytes data) const {
+  for (const auto& [path, file] : contents_->files) {
+    const Bytes whole = file.bytes();
+    if (data.data() >= whole.data() && data.data() < whole.data() + whole.size()) file.forget(data);
+  }
+}
+
 const std::filesystem::path& Checkpoint::path() const {
   return contents_->path;
 }

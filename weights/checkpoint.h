@@ -41,6 +41,10 @@ class Checkpoint {
   /// Bytes of a file of files(), as they lie in memory (for digests); empty for any other path.
   Bytes file_bytes(const std::filesystem::path& file) const;
 
+  /// Lets go of the pages of mapped `data`, a tensor of this checkpoint, once it is copied
+  /// elsewhere.
+  void forget(Bytes data) const;
+
   /// A 2-D (or 1-D, as one row) tensor of that exact shape in f32/f16/bf16.
   Result<Tensor> matrix(const std::string& name, std::size_t rows, std::size_t cols) const;
 

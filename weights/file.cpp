@@ -67,7 +67,7 @@ Result<RegularFile> open_regular(const std::filesystem::path& path) {
 }
 
 Result<FileBytes> FileBytes::open(const std::filesystem::path& path, Access access) {
-  const auto file = open_regular(path);
+  auto file = open_regular(path);
   if (!file) return tl::unexpected(file.error());
   const std::size_t size = file->size;
   if (size == 0) return FileBytes(nullptr, 0);
@@ -75,7 +75,7 @@ Result<FileBytes> FileBytes::open(const std::filesystem::path& path, Access acce
   if (access == Access::mapped) {
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file->fd.get(), 0);
     if (address == MAP_FAILED) return system_failure(path, "cannot map into memory");
-    return FileBytes(address, size);
+    return FileBytes(address, size, std::move(file->fd));
   }
   void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED)
@@ -89,12 +89,28 @@ Result<FileBytes> FileBytes::open(const std::filesystem::path& path, Access acce
 }
 
 FileBytes::FileBytes(FileBytes&& other) noexcept
-    : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : address_(std::exchange(other.address_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      mapped_(std::move(other.mapped_)) {}
 
 FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
   std::swap(address_, other.address_);
   std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
   return *this;
+}
+
+void FileBytes::forget(Bytes part) const {
+  if (!mapped_.valid() || part.empty()) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto start = reinterpret_cast<std::uintptr_t>(address_);
+  const auto first = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size()) / page * page;
+  if (first >= end) return;  // not one whole page: neighbours may be in use
+  // Wishes: a failure leaves pages where they are, which is right as well.
+  ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  ::posix_fadvise(mapped_.get(), static_cast<off_t>(first - start), static_cast<off_t>(end - first),
+                  POSIX_FADV_DONTNEED);
 }
 
 FileBytes::~FileBytes() {

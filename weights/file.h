@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "common/fd.h"
 #include "common/result.h"
@@ -39,11 +40,17 @@ class FileBytes {
 
   Bytes bytes() const { return {static_cast<const std::byte*>(address_), size_}; }
 
+  /// Gives the memory behind `part` of a mapped file back to the system; whoever reads it later
+  /// waits for the disk again.  Staged bytes stay.
+  void forget(Bytes part) const;
+
  private:
-  FileBytes(void* address, std::size_t size) : address_(address), size_(size) {}
+  FileBytes(void* address, std::size_t size, OwnedFd mapped = OwnedFd())
+      : address_(address), size_(size), mapped_(std::move(mapped)) {}
 
   void* address_ = nullptr;
   std::size_t size_ = 0;
+  OwnedFd mapped_;  ///< the file, where it is mapped
 };
 
 /// A small text file, whole; `limit` when it is larger than `most_bytes`.

@@ -1,5 +1,7 @@
 #include "weights/file.h"
 
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "tests/weights/files.h"
@@ -55,4 +57,24 @@ TEST_CASE("sha256: published vectors") {  // FIPS 180-4 examples
   abc.add("a");
   abc.add(bytes_of_text("bc"));
   CHECK(abc.hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_CASE("FileBytes: forgotten pages read the same again, mapped or staged") {
+  const TempFolder folder;
+  std::string text(3 * 65'536 + 17, 'a');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i % 251);
+  put(folder / "f", text);
+  for (const Access access : {Access::mapped, Access::staged}) {
+    const auto file = FileBytes::open(folder / "f", access);
+    REQUIRE(file);
+    const Bytes bytes = file->bytes();
+    const auto same = [&] {
+      return std::equal(bytes.begin(), bytes.end(), bytes_of_text(text).begin());
+    };
+    CHECK(same());
+    file->forget(bytes.subspan(5, 100'000));
+    file->forget(bytes.subspan(7, 3));
+    file->forget({});
+    CHECK(same());
+  }
 }
