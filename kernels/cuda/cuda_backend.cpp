@@ -202,8 +202,8 @@ Result<void> CudaBackend::run(Span<const ExpertWork> work, Tensor in, MutableTen
   auto computed = compute(work, shape);
   if (computed) computed = gpu_.finish();
   if (!computed) {
-    broken_ = computed.error();
-    return computed;
+    broken_ = Error{Code::unavailable, computed.error().text};
+    return tl::unexpected(*broken_);
   }
   std::uint32_t flag = 0;
   std::memcpy(&flag, room_.download.data(), sizeof flag);
@@ -244,7 +244,8 @@ Result<void> CudaBackend::capture(const Shape& shape, Graph& graph) {
   if (captured) captured = ended;
   if (!captured) return captured;
   CUgraphExec exec = nullptr;
-  WDMOE_TRY(api.check(api.cuGraphInstantiateWithFlags(&exec, made, 0), "cuGraphInstantiate"));
+  WDMOE_TRY(
+      api.check(api.cuGraphInstantiateWithFlags(&exec, made, 0), "cuGraphInstantiateWithFlags"));
   graph.exec = {exec, api.cuGraphExecDestroy};
   graph.shape = shape;
   return {};

@@ -95,15 +95,15 @@ Result<void> Gpu::open_kernels() {
   WDMOE_TRY(find_all(api_, module, functions_, ExpertKernels{}));
 
   cublas::Handle blas = nullptr;
-  WDMOE_TRY(Api::check_cublas(api_.cublasCreate_v2(&blas), "cublasCreate"));
+  WDMOE_TRY(Api::check_cublas(api_.cublasCreate_v2(&blas), "cublasCreate_v2"));
   blas_ = {blas, api_.cublasDestroy_v2};
-  WDMOE_TRY(Api::check_cublas(api_.cublasSetStream_v2(blas, stream), "cublasSetStream"));
+  WDMOE_TRY(Api::check_cublas(api_.cublasSetStream_v2(blas, stream), "cublasSetStream_v2"));
   auto workspace = allocate(kWorkspaceBytes, "cuBLAS");
   if (!workspace) return tl::unexpected(workspace.error());
   workspace_ = std::move(*workspace);
   return Api::check_cublas(
       api_.cublasSetWorkspace_v2(blas, workspace_.as<void>(), workspace_.bytes),
-      "cublasSetWorkspace");
+      "cublasSetWorkspace_v2");
 }
 
 Result<DeviceMemory> Gpu::allocate(std::size_t bytes, const char* what) const {
