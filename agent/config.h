@@ -21,6 +21,7 @@ struct Config {
   std::filesystem::path server_key = "/etc/wdmoe/keys/bsd.pub";
   bool insecure = false;
   std::string backend = "auto";
+  std::string backend_recovery = "cpu";
   std::uint32_t threads = 0;
   std::uint32_t max_rows = 1024;
   std::uint32_t spin_us = 50;
@@ -37,11 +38,15 @@ struct Config {
     v("verify_digests", verify_digests, anything(),
       "compare every file of the shard with its SHA-256 at start");
     v("staged", staged, anything(),
-      "copy the weights into private memory instead of mapping the file");
+      "copy the weights into private memory instead of mapping the file (not with a GPU, which "
+      "holds its own copy)");
     v("secret_key", secret_key, anything(), "CURVE secret key of this agent (wdmoe keygen)");
     v("server_key", server_key, anything(), "CURVE public key of the base station");
     v("insecure", insecure, anything(), "no encryption, no authentication (measurements only)");
-    v("backend", backend, one_of({"auto", "cpu"}), "what computes the experts");
+    v("backend", backend, one_of({"auto", "cuda", "cpu"}),
+      "what computes the experts; auto: the GPU where the CUDA plug-in finds one, else the CPU");
+    v("backend_recovery", backend_recovery, one_of({"cpu", "restart"}),
+      "what follows a failure of the GPU: the CPU, or the GPU anew (3 times, then the CPU)");
     v("threads", threads, between(0, 1'024), "compute threads; 0: one per core");
     v("max_rows", max_rows, between(1, 1'024), "most rows taken in one message");
     v("spin_us", spin_us, between(0, 10'000),

@@ -33,6 +33,7 @@ class Handler {
   Bytes refuse(std::uint64_t id, std::uint16_t layer, wire::Status status, std::string_view why);
 
   const Counters& counters() const { return counters_; }
+  std::string_view backend_name() const { return backend_.name(); }
 
  private:
   struct Problem {

@@ -12,6 +12,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/threads.h"
+#include "kernels/backend_choice.h"
 #include "kernels/ops.h"
 #include "kernels/thread_pool.h"
 #include "weights/shard.h"
@@ -31,15 +32,13 @@ std::uint64_t random_number() {
   return (std::uint64_t{source()} << 32) | source();
 }
 
-wire::Hello hello_for(const Config& config, const weights::Shard& shard, const Store& store,
-                      std::string_view backend) {
+wire::Hello hello_for(const Config& config, const weights::Shard& shard, const Store& store) {
   wire::Hello hello;
   hello.name = config.name.empty() ? shard.manifest.name : config.name;
   if (!wire::is_agent_name(hello.name))
     throw ConfigError("name '" + hello.name + "': expected 1 to 64 of A-Z a-z 0-9 . _ -");
   hello.software = "wdmoe-agent " WDMOE_VERSION;
   hello.model_id = store.model_id();
-  hello.backend = backend;
   hello.hidden_dim = static_cast<std::uint32_t>(store.hidden());
   hello.max_rows = config.max_rows;
   hello.experts = store.experts();
@@ -49,6 +48,21 @@ wire::Hello hello_for(const Config& config, const weights::Shard& shard, const S
   hello.instance = random_number();
   if (config.uplink_pacing) hello.features |= wire::bit(fb::Feature::pacing);
   return hello;
+}
+
+void report_failure(const Error& failure, const std::string& next) {
+  log::error("backend_failed", {{"reason", failure.text}, {"next", next}});
+}
+
+void say_backend(const kernels::BackendChoice& choice) {
+  const kernels::BackendFacts facts = choice.backend->facts();
+  if (!choice.why_not_cuda.empty()) log::info("no_gpu", {{"reason", choice.why_not_cuda}});
+  if (!facts.device.empty())
+    log::info("gpu", {{"backend", choice.backend->name()}, {"device", facts.device}});
+  if (facts.saturated_weights > 0)
+    log::warn("weights_saturated",
+              {{"weights", facts.saturated_weights},
+               {"meaning", "were beyond f16's 65504 and became that; answers may be off"}});
 }
 
 void run(Daemon& daemon, int argc, char** argv) {
@@ -61,21 +75,26 @@ void run(Daemon& daemon, int argc, char** argv) {
 
   auto keys = require(
       wire::client_keys(config.connect, config.insecure, config.secret_key, config.server_key));
-  const weights::ShardOptions shard_options{
-      config.verify_digests, config.staged ? weights::Access::staged : weights::Access::mapped};
-  const auto shard = require(weights::open_shard(config.shard, shard_options));
   kernels::ThreadPool pool(thread_count(config.threads));
-  const auto backend = kernels::make_cpu_backend(pool);
-  const auto store = require(Store::load(shard, *backend));
-  wire::Hello hello = hello_for(config, shard, store, backend->name());
+  const auto choice = require(kernels::choose_backend(
+      {config.backend, config.backend_recovery, kernels::plugin_folder()}, pool, report_failure));
+  kernels::ExpertBackend& backend = *choice.backend;
+  const bool staged = config.staged && !backend.facts().copies_weights;
+  const auto shard = require(weights::open_shard(
+      config.shard,
+      {config.verify_digests, staged ? weights::Access::staged : weights::Access::mapped}));
+  const auto store = require(Store::load(shard, backend));
+  wire::Hello hello = hello_for(config, shard, store);
   const std::string summary = hello.name + ": " + std::to_string(hello.experts.size()) +
                               " experts, " + std::to_string(store.weights_bytes() >> 20) +
                               " MiB, for " + config.connect;
   if (check_only) throw EarlyExit{"configuration, keys and shard are good: " + summary + "\n"};
 
   const SteadyClock clock;
-  require(backend->reserve(config.max_rows, config.max_rows * store.widest_layer()));
-  Handler handler(store, *backend, clock, config.max_rows);
+  require(backend.reserve(config.max_rows, config.max_rows * store.widest_layer()));
+  say_backend(choice);
+  hello.backend = backend.name();
+  Handler handler(store, backend, clock, config.max_rows);
   HealthSensors sensors;
   const wire::Context context;
   ServerOptions options;

@@ -23,7 +23,8 @@ Server::Server(const wire::Context& context, ServerOptions options, wire::Hello 
       handler_(handler),
       sensors_(sensors),
       clock_(clock),
-      session_(clock.now()) {}
+      session_(clock.now()),
+      backend_(handler.backend_name()) {}
 
 Result<void> Server::open() {
   dealer_.reset();  // before the new one, so that at most one connection stands
@@ -66,13 +67,15 @@ void Server::take(Bytes frame, Instant received) {
     send(handler_.refuse(0, 0, wire::status_of(message.error().code), message.error().text),
          "refusal");
   } else if (const auto* dispatch = std::get_if<wire::Dispatch>(&*message)) {
-    if (session_.state() == Session::State::ready)
+    if (session_.state() == Session::State::ready) {
       send(handler_.answer(*dispatch, received, {sensors_.latest(), uplink_.report(received)}),
            "result");
-    else
+      announce_backend();
+    } else {
       send(handler_.refuse(dispatch->id, dispatch->layer, wire::Status::not_ready,
                            "Dispatch before Welcome"),
            "refusal");
+    }
   } else if (const auto* ping = std::get_if<wire::Ping>(&*message)) {
     send(encoder_.pong(ping->sequence), "pong");
   } else if (const auto* welcome = std::get_if<wire::Welcome>(&*message)) {
@@ -88,6 +91,15 @@ void Server::take(Bytes frame, Instant received) {
     session_.link_lost(received);
   }
   // Pong: heard() was all.  Hello and ExpertResult make no sense here and change nothing.
+}
+
+/// Once another backend computes, after a failure, the base station is told by a new Hello.
+void Server::announce_backend() {
+  if (handler_.backend_name() == backend_) return;
+  backend_ = handler_.backend_name();
+  hello_.backend = backend_;
+  log::warn("backend_changed", {{"backend", backend_}});
+  send(encoder_.hello(hello_), "hello");
 }
 
 void Server::watch_link() {

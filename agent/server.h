@@ -52,6 +52,7 @@ class Server {
   void watch_link();
   void say_no_connection();
   void act();
+  void announce_backend();
   void send(Bytes frame, const char* what);
   bool spin();
   bool sleep(int stop_fd);
@@ -68,6 +69,7 @@ class Server {
 
   std::unique_ptr<wire::Dealer> dealer_;
   Session session_;
+  std::string backend_;  ///< what computes, as last announced
   Uplink uplink_;
   Session::State reported_ = Session::State::connecting;
   wire::Encoder encoder_;

@@ -5,7 +5,8 @@
 namespace wdmoe::agent {
 
 Result<Store> Store::load(std::string model_id, const std::vector<Held>& experts,
-                          kernels::ExpertBackend& backend) {
+                          kernels::ExpertBackend& backend,
+                          const std::function<void(Tensor)>& copied) {
   if (experts.empty())
     return fail(Code::bad_input, "no experts: an agent without any has nothing to do");
   if (experts.size() > wire::Limits{}.experts)
@@ -22,8 +23,10 @@ Result<Store> Store::load(std::string model_id, const std::vector<Held>& experts
     if (held.id.layer >= store.layers_.size()) store.layers_.resize(held.id.layer + std::size_t{1});
     store.layers_[held.id.layer].push_back({held.id.expert, *handle});
     store.hidden_ = held.weights.gate.cols;
-    for (const Tensor& tensor : {held.weights.gate, held.weights.up, held.weights.down})
+    for (const Tensor& tensor : {held.weights.gate, held.weights.up, held.weights.down}) {
       store.weights_bytes_ += tensor.size_bytes();
+      if (copied && backend.facts().copies_weights) copied(tensor);
+    }
   }
   for (auto& slots : store.layers_) {
     std::sort(slots.begin(), slots.end(), [](Slot a, Slot b) { return a.expert < b.expert; });
@@ -42,7 +45,9 @@ Result<Store> Store::load(const weights::Shard& shard, kernels::ExpertBackend& b
   for (const weights::HeldExpert& held : shard.experts) {
     experts.push_back({held.id, held.weights});
   }
-  return load(shard.manifest.model_id, experts, backend);
+  return load(shard.manifest.model_id, experts, backend, [&](Tensor tensor) {
+    shard.checkpoint.forget({tensor.data, tensor.size_bytes()});
+  });
 }
 
 std::vector<ExpertId> Store::experts() const {

@@ -2,6 +2,7 @@
 // The experts that this agent holds, loaded into a backend and found by (layer, expert).
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,9 +25,12 @@ class Store {
 
   /// Loads `experts` into `backend`; the memory behind them outlives it.  Errors: no experts, one
   /// twice, more than the protocol announces, or what the backend refuses; each names the expert.
+  /// `copied`: told of every tensor that the backend has copied.
   static Result<Store> load(std::string model_id, const std::vector<Held>& experts,
-                            kernels::ExpertBackend& backend);
-  /// The same for a shard, which outlives the backend.
+                            kernels::ExpertBackend& backend,
+                            const std::function<void(Tensor)>& copied = {});
+  /// The same for a shard, which outlives the backend.  Where the backend keeps copies, the shard's
+  /// pages are given back one expert after the other.
   static Result<Store> load(const weights::Shard& shard, kernels::ExpertBackend& backend);
 
   const std::string& model_id() const { return model_id_; }
