@@ -97,10 +97,14 @@ Result<void> Tc::apply(const Plan& plan) {
 }
 
 Result<void> Tc::install() {
+  auto found = socket_.find(interface_.name);  // it may have gone and come back with another number
+  if (!found) return fail("tc", found.error());
+  interface_ = std::move(*found);
   const auto root = look(socket_, interface_);
   if (!root) return tl::unexpected<Error>(root.error());
   if (root->owner == Owner::other) return tl::unexpected<Error>(foreign(interface_, *root));
   if (root->owner == Owner::us) return fail(Code::busy, "tc: queues of wdmoe came from elsewhere");
+  touched_ = true;
   // Before the first change: whoever finds the tree finds what was there before, too.
   WDMOE_TRY(records_.write({kActuator, interface_.name, {{"root", root->kind}}}));
   Batch batch;
@@ -173,12 +177,14 @@ Health Tc::health() const {
 }
 
 Result<void> Tc::restore() {
-  if (installed_.empty()) return {};
+  if (!touched_) return {};
   installed_.clear();
   agents_.clear();
   const auto removed = remove_ours(socket_, interface_, records_);
-  if (removed || removed.error().code == Code::not_found) return {};
-  return tl::unexpected<Error>(removed.error());
+  if (!removed && removed.error().code != Code::not_found)
+    return tl::unexpected<Error>(removed.error());
+  touched_ = false;
+  return {};
 }
 
 Result<std::optional<std::string>> reset_tc(const std::string& name, const Records& records) {

@@ -59,7 +59,8 @@ class Tc final : public Actuator {
   Records records_;
   Claim claim_;
   Leaf leaf_ = Leaf::fq_codel;
-  Tree installed_;                                   // empty: nothing of ours is on the interface
+  bool touched_ = false;  // something of ours, or its record, may be there
+  Tree installed_;        // empty: nothing of ours is on the interface
   std::unordered_map<std::uint32_t, Agent> agents_;  // by minor
   std::string fault_;                                // why it has no effect
 };

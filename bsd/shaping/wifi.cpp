@@ -159,7 +159,11 @@ Result<void> Wifi::weigh() {
   Batch batch;
   std::vector<std::pair<std::string, std::uint16_t>> changed;
   for (const auto& [slot, agent] : agents_) {
-    if (!agent.station) continue;
+    if (!agent.station) {
+      fault_ = "the agent at '" + agent.address + "' is no station of " + interface_.name +
+               " (not in its neighbour table)";
+      continue;
+    }
     const std::string key = agent.station->text();
     const auto known = set_.find(key);
     if (known != set_.end() && known->second == agent.weight) continue;

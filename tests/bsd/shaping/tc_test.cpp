@@ -242,6 +242,7 @@ TEST_CASE("tc: somebody else's queueing discipline is kept, and named in the ref
     CHECK_FALSE(tc->apply(plan_of({2e6})));
     CHECK(tc->restore());
     CHECK(qdiscs().find("pfifo 8:") != std::string::npos);
+    CHECK(Records(state.path()).all("tc")->empty());
   }
 }
 
@@ -311,6 +312,12 @@ TEST_CASE("tc: an interface that goes is no disaster") {
   CHECK_FALSE(tc->apply(plan_of({3e6})));
   std::vector<Observed> seen;
   CHECK(tc->observe(seen));
+  SUBCASE("it comes back, as another one") {
+    pair = std::make_unique<Pair>();
+    CHECK(tc->apply(plan_of({3e6})));
+    CHECK(qdiscs().find("htb 5744:") != std::string::npos);
+    return;
+  }
   CHECK(tc->restore());
   const auto gone = Tc::open({Pair::kNear, state.path()});
   REQUIRE_FALSE(gone);
