@@ -1,7 +1,8 @@
-# Debian packages: wdmoe-agent, wdmoe-bsd and wdmoe-tools, one per install component.  scripts/package makes them.
+# Debian packages: wdmoe-agent, wdmoe-agent-cuda, wdmoe-bsd and wdmoe-tools, one per install component.  scripts/package makes them.
 find_program(HELP2MAN help2man REQUIRED)
 set(PACKAGING ${PROJECT_SOURCE_DIR}/packaging)
 add_custom_target(man COMMENT "man pages")
+add_custom_target(packaged DEPENDS man)  # everything that packages hold
 
 # wdmoe_program(TARGET COMPONENT HELP_OPTION): installs a program and its man page, which is its own help.
 function(wdmoe_program target component help_option)
@@ -65,6 +66,13 @@ wdmoe_program(wdmoe-agent agent --help)
 wdmoe_package(agent wdmoe-agent
  "Daemon for a device (a Jetson kit, a PC) that holds experts of a Mixtral\nmodel and computes them for a base station over an encrypted connection.")
 wdmoe_daemon_scripts(agent wdmoe-agent "wdmoe-agent.service 'wdmoe-agent@*.service'" agent /etc/wdmoe/agent.toml)
+if(WDMOE_HAS_CUDA)
+  add_dependencies(packaged wdmoe_cuda)
+  install(TARGETS wdmoe_cuda LIBRARY DESTINATION lib/wdmoe COMPONENT cuda)
+  wdmoe_package(cuda wdmoe-agent-cuda
+   "Plug-in with which wdmoe-agent computes its experts on an NVIDIA GPU (Jetson\nOrin or a PC). It finds the driver and cuBLAS at run time.")
+  set(CPACK_DEBIAN_CUDA_PACKAGE_DEPENDS "wdmoe-agent (= ${PROJECT_VERSION})")
+endif()
 if(WDMOE_BSD)
   wdmoe_program(wdmoe-bsd bsd --help)
   wdmoe_package(bsd wdmoe-bsd
