@@ -2,7 +2,7 @@
 """What can be said about the CUDA plug-in without running it.
 
 static_test.py BUILD PTXAS: the embedded PTX is of version 7.8 and compiles for every supported GPU without spills or local
-memory; the plug-in needs no CUDA library.
+memory; the plug-in needs no library of CUDA, nor any but the compiler's.
 static_test.py --audit PLUGIN LIBRARY…: every name that the plug-in looks up exists in one of these libraries (of any
 architecture), for instance libcublas from NVIDIA's aarch64 package.
 """
@@ -34,7 +34,7 @@ def looked_up(plugin):
 def check_build(build, ptxas):
     plugin = build / "lib/wdmoe/libwdmoe_cuda.so"
     for library in needed(plugin):
-        assert not re.match(r"lib(cu|nv)", library), f"the plug-in needs {library}: expected to find it at run time"
+        assert re.match(r"lib(stdc\+\+|gcc_s|c|m|asan|ubsan|tsan)\.so|ld-linux", library), f"the plug-in needs {library}"
     source = (build / "kernels/cuda/expert_kernels_ptx.cpp").read_text()
     text = re.search(r'R"ptx\((.*)\)ptx"', source, re.S)[1]
     assert "\n.version 7.8\n" in text and "\n.target sm_80\n" in text, "expected PTX 7.8 for sm_80"
