@@ -98,9 +98,12 @@ class Loads {
   double per_choice(std::size_t device, std::size_t expert) const {
     return per_choice_.empty() ? 0.0 : per_choice_[device * experts_ + expert];
   }
-  /// What the device saves when one row stays away, apart from its choices.
+  /// What the device saves when one of its rows (at least one) stays away, apart from its choices:
+  /// of the fixed part a row's share, so that all rows together save the whole of it.  A device
+  /// that costs little more than its round trip is left by all rows or by none, and no first one
+  /// would go.
   double to_lose_row(std::size_t device) const {
-    return per_row_[device] + (rows_[device] == 1 ? fixed_[device] : 0.0);
+    return per_row_[device] + fixed_[device] / rows_[device];
   }
   bool has_medium() const { return has_medium_; }
   /// How much longer the medium is busy with one more choice; `has_row`: the row goes there anyway.

@@ -159,6 +159,29 @@ TEST_CASE("minmax: uses a replica, then a substitute, then drops") {
   CHECK(selection.size() == 1);
 }
 
+TEST_CASE("minmax: all rows leave a device whose round trip is what costs") {
+  // Every expert has two holders, a far one first; a row costs nothing beyond the round trip, so
+  // nothing is gained until the last one has left.
+  constexpr std::size_t kRows = 6, kExperts = 4;
+  std::vector<float> p(kRows * kExperts);
+  for (std::size_t row = 0; row < kRows; ++row)
+    for (std::size_t expert = 0; expert < kExperts; ++expert)
+      p[row * kExperts + expert] = (row + expert) % 2 == 0 ? 0.3f : 0.2f;
+  const Holders holders{{0, 2}, {1, 3}, {0, 2}, {1, 3}};
+  const std::vector<double> fixed{40e-3, 9e-3, 8e-3, 30e-3}, per_row(4);
+  SelectionInput input;
+  input.top_k = 2;
+  input.probabilities = {p.data(), kRows, kExperts};
+  input.holders = &holders;
+  input.latencies.fixed_s = {fixed.data(), fixed.size()};
+  input.latencies.per_row_s = {per_row.data(), per_row.size()};
+  input.quality = 1;
+  Selection selection;
+  make_policy("minmax").value()->select(input, selection);
+  CHECK(selection.size() == 2 * kRows);
+  for (const Choice& choice : selection) CHECK((choice.device == 1 || choice.device == 2));
+}
+
 TEST_CASE("minmax: each row keeps its own floor, whatever the mean allows") {
   std::mt19937 random(24);
   const auto minmax = make_policy("minmax", {0.0}).value();
