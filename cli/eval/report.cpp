@@ -179,6 +179,7 @@ ordered_json json_of(const Row& row) {
     const Perplexity& p = *row.perplexity;
     object["perplexity"] = p.value;
     object["tokens_scored"] = p.tokens;
+    object["window_losses"] = o.answers.losses;
     object["perplexity_change"] = {{"value", p.change}};
     if (p.interval) {
       object["perplexity_change"]["low"] = p.interval->low;

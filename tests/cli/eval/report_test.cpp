@@ -56,6 +56,7 @@ TEST_CASE("report: every figure is taken against the first row") {
   CHECK(now["waiting_latency_per_token_s"].get<double>() == doctest::Approx(1.5 / 100));
   CHECK(now["perplexity_change"]["value"].get<double>() == doctest::Approx(std::expm1(0.1)));
   CHECK(now["perplexity_change"]["low"].get<double>() == doctest::Approx(std::expm1(0.1)));
+  CHECK(now["window_losses"] == json(outcomes[1].answers.losses));
   const json& set = now["sets"]["x"];
   CHECK(set["accuracy"] == 0.5);
   CHECK(set["lost"] == 8);
