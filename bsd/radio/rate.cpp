@@ -21,7 +21,14 @@ constexpr double kSmooth = 0.2;                     // of a new transfer
 constexpr double kRoundTrips = 4;
 constexpr double kLeastInterval = 0.04;   // s
 constexpr double kLeastBytes = 6 * 1448;  // full segments
-constexpr double kFade = 1000;            // data segments that the share of retransmissions recalls
+constexpr double kQueueGrows = 1.25;
+constexpr double kFade = 1000;  // data segments that the share of retransmissions recalls
+
+/// Data that only the congestion window holds back (after every pause it begins small) is sent
+/// slower than the link could.  Where the link holds back, a queue builds, and round trips grow.
+bool fills_queue(const TcpSample& s) {
+  return s.min_rtt_s > 0 && s.rtt_s > kQueueGrows * s.min_rtt_s;
+}
 
 bool is_sound(const TcpSample& s) {
   const auto sound = [](double value) { return std::isfinite(value) && value >= 0; };
@@ -70,7 +77,7 @@ bool DirectionEstimate::add(const TcpSample& sample, double base_rtt_s) {
   const bool fresh =
       sample.delivery_bps > 0 && (!continues || sample.delivery_bps != last_->delivery_bps);
   const std::optional<double> drained = drained_bps(sample, base_rtt_s);
-  if (fresh && !sample.app_limited) {
+  if (fresh && !sample.app_limited && fills_queue(sample)) {
     add_measured(sample.at_s, sample.delivery_bps);
     kernel_measured_s_ = sample.at_s;
   } else if (drained) {

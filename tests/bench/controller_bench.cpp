@@ -33,7 +33,8 @@ radio::TcpSample sample_of(std::size_t slot, unsigned tick, double now_s) {
   sample.app_limited = false;
   sample.delivery_bps = 1e6 * (2 + static_cast<double>(slot % 39)) *
                         (1.5 + std::sin(0.3 * tick + static_cast<double>(slot)));
-  sample.rtt_s = sample.min_rtt_s = 0.01;
+  sample.rtt_s = 0.02;
+  sample.min_rtt_s = 0.01;
   sample.bytes_acked = sample.segments = tick;
   return sample;
 }

@@ -243,6 +243,8 @@ TEST_CASE("link estimate: the kernel's words count for what they are") {
   sample.at_s = 1;
   sample.delivery_bps = 30e6;
   sample.app_limited = false;
+  sample.rtt_s = 0.05;
+  sample.min_rtt_s = 0.01;
   sample.bytes_acked = 1'000'000;
   sample.segments = 700;
   REQUIRE(direction.add(sample, 0.01));
@@ -259,6 +261,15 @@ TEST_CASE("link estimate: the kernel's words count for what they are") {
     sample.delivery_bps = 60e6;
     REQUIRE(direction.add(sample, 0.01));
     CHECK(direction.rate_bps() == 60e6);
+  }
+  SUBCASE("nor does one that only the congestion window limits: round trips do not grow") {
+    sample.rtt_s = 0.011;
+    for (int i = 0; i < 100; ++i) {
+      sample.at_s += 0.02;
+      sample.delivery_bps = 1e6 + i;
+      REQUIRE(direction.add(sample, 0.01));
+    }
+    CHECK(direction.rate_bps() == 30e6);
   }
   SUBCASE("a figure that has not changed is no news") {
     const double updated = direction.state().updated_s;
