@@ -28,6 +28,8 @@ struct Config {
   std::uint32_t http_connections = 256;
   std::uint32_t http_body_kib = 4096;
   std::uint32_t queue = 64;
+  std::filesystem::path http_api_keys, http_tls_certificate, http_tls_key;
+  bool http_insecure = false;
   std::string served_name;
 
   std::string fleet_listen = "tcp://0.0.0.0:7411";
@@ -86,6 +88,13 @@ struct Config {
     v("http.body_kib", http_body_kib, between(1, 65'536), "largest request body, in KiB");
     v("http.queue", queue, between(1, 65'536),
       "requests that may wait for the engine; further ones get 429");
+    v("http.api_keys", http_api_keys, anything(),
+      "file of hashed API keys (wdmoe keygen --api); empty: nobody is asked for one");
+    v("http.tls_certificate", http_tls_certificate, anything(),
+      "PEM file of this server's certificate chain; empty: plain HTTP");
+    v("http.tls_key", http_tls_key, anything(), "PEM file of the certificate's private key");
+    v("http.insecure", http_insecure, anything(),
+      "listen beyond this machine even without API keys and TLS");
     v("http.served_name", served_name, anything(),
       "model name that clients see; empty: the directory's name");
 

@@ -1,7 +1,9 @@
 #pragma once
-// What the HTTP API is told of the model and the configuration.
+// What the HTTP API is told of the model and the configuration, and who may ask it.
 
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "bsd/api/server.h"
 #include "bsd/config.h"
@@ -17,5 +19,12 @@ std::string served_name(const Config& config);
 /// completion, in tokens.
 api::Settings http_settings(const Config& config, int inherited_http, const ModelConfig& model,
                             const Tokenizer& tokenizer, std::size_t max_context);
+
+/// Hooks::authorised by the file http.api_keys, which is looked at again as it changes; empty where
+/// no file is set.  Throws std::runtime_error when it cannot be used.
+std::function<bool(std::string_view key)> api_key_check(const Config& config);
+
+/// Throws std::runtime_error naming the setting of [http] that is wrong; opens no socket.
+void check_http(const Config& config);
 
 }  // namespace wdmoe::bsd

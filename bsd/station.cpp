@@ -243,6 +243,7 @@ api::Hooks Station::Parts::api_hooks() {
     return air->freeze(on);
   };
   control.serve(hooks);
+  hooks.authorised = api_key_check(config);
   hooks.count_request = [this](unsigned status) { metrics.count_request(status); };
   hooks.observe_first_token = [this](double seconds) { metrics.observe_first_token(seconds); };
   hooks.observe_inter_token = [this](double seconds) { metrics.observe_inter_token(seconds); };
@@ -335,7 +336,7 @@ Station::Station(const Config& config, int inherited_http)
 Station::~Station() = default;
 
 std::string Station::check(Config config) {
-  api::check_listen(config.http_listen);
+  check_http(config);
   if (!config.local_experts) {
     if (!wire::is_ipc(config.fleet_listen) && config.fleet_listen.rfind("tcp://", 0) != 0)
       throw std::runtime_error("fleet.listen = " + config.fleet_listen +

@@ -14,11 +14,11 @@
 
 #include "bsd/layer_budgets.h"
 #include "bsd/moe/catalogue.h"
+#include "cli/base_station.h"
 #include "cli/command.h"
 #include "cli/eval/dataset.h"
 #include "cli/eval/local_subject.h"
 #include "cli/eval_sensitivity.h"
-#include "cli/http_client.h"
 #include "cli/progress.h"
 
 namespace wdmoe::cli {
@@ -26,7 +26,8 @@ namespace {
 
 struct EvalOptions {
   eval::LocalOptions local;
-  std::string bsd, data;
+  BaseStation bsd;
+  std::string data;
   std::vector<std::string> sets;
   bool with_sets = false, with_heldout = false;
   std::size_t limit = 0;
@@ -43,7 +44,7 @@ Result<std::unique_ptr<eval::Subject>> open_subject(const EvalOptions& options) 
     if (!local) return tl::unexpected<Error>(std::move(local).error());
     return *std::move(local);
   }
-  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
   return eval::open_remote(*std::move(client));
 }
@@ -133,7 +134,7 @@ Result<int> run_eval(const EvalOptions& options) {
     }
   }
   eval::ReportHead head;
-  head.model = options.local.model.empty() ? options.bsd : options.local.model;
+  head.model = options.local.model.empty() ? options.bsd.url : options.local.model;
   head.scenario = options.local.scenario;
   head.seed = options.local.seed;
   std::fputs(eval::format_report(head, *material, outcomes, options.format).c_str(), stdout);
@@ -141,8 +142,7 @@ Result<int> run_eval(const EvalOptions& options) {
 }
 
 void add_options(CLI::App& command, EvalOptions& options) {
-  auto* url = command.add_option("--bsd", options.bsd,
-                                 "a running base station: http://HOST:PORT (else WDMOE_URL)");
+  auto* url = options.bsd.add_to(command, "a running base station");
   command
       .add_option("--model", options.local.model, "Hugging Face directory; runs in this process")
       ->excludes(url);

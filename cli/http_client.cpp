@@ -1,115 +1,28 @@
 #include "cli/http_client.h"
 
-#include <cstdlib>
 #include <limits>
 #include <optional>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <nlohmann/json.hpp>
+
+#include "cli/http_connection.h"
 
 namespace wdmoe::cli {
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
+namespace http = boost::beast::http;
 
-constexpr std::chrono::seconds kConnectPatience{10};
 constexpr std::size_t kBodyLimit = std::size_t{1} << 30;  // logits of a long prompt are large
 constexpr std::size_t kLineLimit = std::size_t{16} << 20;
 
-/// One connection; every operation runs the loop until it is done or its time is up.
-class Connection {
- public:
-  explicit Connection(std::chrono::seconds patience) : patience_(patience), stream_(loop_) {}
-
-  Result<void> open(const std::string& host, const std::string& port) {
-    boost::system::error_code failure;
-    asio::ip::tcp::resolver resolver(loop_);
-    const auto endpoints = resolver.resolve(host, port, failure);
-    if (!failure) {
-      stream_.expires_after(kConnectPatience);
-      failure = finish([&](auto done) {
-        stream_.async_connect(endpoints, [done](auto code, const auto&) { done(code); });
-      });
-    }
-    if (failure)
-      return fail(Code::unavailable, "cannot reach http://" + host + ":" + port + ": " +
-                                         failure.message() + "; is wdmoe-bsd running there?");
-    return {};
-  }
-
-  template <class Request>
-  Result<void> send(Request& request) {
-    return check("sending", timed([&](auto done) {
-                   http::async_write(stream_, request,
-                                     [done](auto code, std::size_t) { done(code); });
-                 }));
-  }
-
-  Result<void> read_header(http::response_parser<http::string_body>& parser) {
-    return check("waiting for an answer", timed([&](auto done) {
-                   http::async_read_header(stream_, buffer_, parser,
-                                           [done](auto code, std::size_t) { done(code); });
-                 }));
-  }
-
-  Result<void> read_rest(http::response_parser<http::string_body>& parser) {
-    return check("reading the answer", timed([&](auto done) {
-                   http::async_read(stream_, buffer_, parser,
-                                    [done](auto code, std::size_t) { done(code); });
-                 }));
-  }
-
-  /// Reads some more of the body; true at its end.
-  Result<bool> read_some(http::response_parser<http::string_body>& parser) {
-    WDMOE_TRY(check("waiting for the next event", timed([&](auto done) {
-                      http::async_read_some(stream_, buffer_, parser,
-                                            [done](auto code, std::size_t) { done(code); });
-                    })));
-    return parser.is_done();
-  }
-
- private:
-  template <class Start>
-  boost::system::error_code timed(const Start& start) {
-    stream_.expires_after(patience_);
-    return finish(start);
-  }
-
-  template <class Start>
-  boost::system::error_code finish(const Start& start) {
-    boost::system::error_code outcome;
-    start([&outcome](boost::system::error_code code) { outcome = code; });
-    loop_.restart();
-    loop_.run();
-    return outcome;
-  }
-
-  Result<void> check(std::string_view what, boost::system::error_code code) const {
-    if (!code) return {};
-    const bool late = code == beast::error::timeout;
-    return fail(
-        late ? Code::timeout : Code::unavailable,
-        std::string(what) + ": " +
-            (late ? "nothing for " + std::to_string(patience_.count()) + " s" : code.message()));
-  }
-
-  std::chrono::seconds patience_;
-  asio::io_context loop_;
-  beast::tcp_stream stream_;
-  beast::flat_buffer buffer_;
-};
-
 http::request<http::string_body> make_request(http::verb verb, const std::string& host,
-                                              const std::string& path, const std::string& body) {
+                                              const std::string& api_key, const std::string& path,
+                                              const std::string& body) {
   http::request<http::string_body> request(verb, path, 11);
   request.set(http::field::host, host);
   request.set(http::field::user_agent, "wdmoe/" WDMOE_VERSION);
   request.set(http::field::connection, "close");
+  if (!api_key.empty()) request.set(http::field::authorization, "Bearer " + api_key);
   if (!body.empty()) request.set(http::field::content_type, "application/json");
   request.body() = body;
   request.prepare_payload();
@@ -138,36 +51,32 @@ bool pass_events(std::string& text, const EventHandler& on_event) {
 }  // namespace
 
 Result<HttpClient> HttpClient::to(std::string_view url) {
-  constexpr std::string_view kScheme = "http://";
+  constexpr std::string_view kPlain = "http://", kTls = "https://";
   std::string_view rest = url;
-  if (rest.substr(0, kScheme.size()) == kScheme) rest.remove_prefix(kScheme.size());
+  HttpClient client;
+  client.tls_ = rest.substr(0, kTls.size()) == kTls;
+  if (client.tls_)
+    rest.remove_prefix(kTls.size());
+  else if (rest.substr(0, kPlain.size()) == kPlain)
+    rest.remove_prefix(kPlain.size());
   while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
   const auto colon = rest.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == rest.size() ||
       rest.find('/') != std::string_view::npos)
-    return fail(Code::bad_input, "'" + std::string(url) + "': expected http://HOST:PORT");
-  HttpClient client;
+    return fail(Code::bad_input,
+                "'" + std::string(url) + "': expected http://HOST:PORT or https://HOST:PORT");
   client.host_ = rest.substr(0, colon);
   client.port_ = rest.substr(colon + 1);
   return client;
 }
 
-Result<HttpClient> HttpClient::to_flag_or_environment(const std::string& flag) {
-  if (!flag.empty()) return to(flag);
-  if (const char* url = std::getenv("WDMOE_URL"); url != nullptr && *url != '\0') return to(url);
-  return fail(
-      Code::bad_input,
-      "which system? give --bsd http://HOST:PORT, set WDMOE_URL, or run in one process with "
-      "--model DIR");
-}
-
 Result<HttpResponse> HttpClient::exchange(std::string_view method, const std::string& path,
                                           const std::string& body) const {
-  Connection connection(patience_);
-  WDMOE_TRY(connection.open(host_, port_));
+  HttpConnection connection(patience_);
+  WDMOE_TRY(connection.open(host_, port_, tls_));
   auto request =
       make_request(http::string_to_verb(boost::beast::string_view(method.data(), method.size())),
-                   host_, path, body);
+                   host_, api_key_, path, body);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
   parser.body_limit(kBodyLimit);
@@ -193,9 +102,9 @@ Result<HttpResponse> HttpClient::remove(const std::string& path) const {
 
 Result<HttpResponse> HttpClient::post_events(const std::string& path, const std::string& json_body,
                                              const EventHandler& on_event) const {
-  Connection connection(patience_);
-  WDMOE_TRY(connection.open(host_, port_));
-  auto request = make_request(http::verb::post, host_, path, json_body);
+  HttpConnection connection(patience_);
+  WDMOE_TRY(connection.open(host_, port_, tls_));
+  auto request = make_request(http::verb::post, host_, api_key_, path, json_body);
   WDMOE_TRY(connection.send(request));
   http::response_parser<http::string_body> parser;
   // Not boost::none: Beast takes every Content-Length for more than that, and errors have one.

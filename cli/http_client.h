@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -22,10 +23,10 @@ using EventHandler = std::function<bool(std::string_view data)>;
 
 class HttpClient {
  public:
-  /// `url`: http://host:port, with or without a trailing slash.  Nothing is sent yet.
+  /// `url`: http://host:port or https://host:port, with or without a trailing slash; a server's
+  /// certificate has to be its host's, from an authority that OpenSSL trusts (SSL_CERT_FILE adds
+  /// one).  Nothing is sent yet.
   static Result<HttpClient> to(std::string_view url);
-  /// `flag`, else the environment's WDMOE_URL, else an error that says how to give one.
-  static Result<HttpClient> to_flag_or_environment(const std::string& flag);
 
   /// Errors: unavailable (no connection), timeout (silence for longer than patience), bad_input.
   Result<HttpResponse> get(const std::string& path) const;
@@ -40,12 +41,15 @@ class HttpClient {
 
   /// Longest silence that is waited out; a long prompt may take minutes before its first token.
   void set_patience(std::chrono::seconds patience) { patience_ = patience; }
+  /// Shown with every request; empty: none.
+  void set_api_key(std::string key) { api_key_ = std::move(key); }
   const std::string& host() const { return host_; }
 
  private:
   Result<HttpResponse> exchange(std::string_view method, const std::string& path,
                                 const std::string& body) const;
-  std::string host_, port_;
+  std::string host_, port_, api_key_;
+  bool tls_ = false;
   std::chrono::seconds patience_{300};
 };
 

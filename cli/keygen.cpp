@@ -1,4 +1,4 @@
-// wdmoe keygen: CURVE keys for a base station or its agents.
+// wdmoe keygen: CURVE keys for a base station or its agents, and keys of the HTTP API.
 
 #include <cstdio>
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bsd/api_keys.h"
 #include "cli/command.h"
 #include "wire/keys.h"
 
@@ -14,9 +15,18 @@ namespace {
 
 struct KeygenOptions {
   std::vector<std::string> names;
-  std::filesystem::path out = ".";
+  std::filesystem::path out = ".", api;
   bool force = false;
 };
+
+Result<int> api_keygen(const KeygenOptions& options) {
+  for (const std::string& name : options.names) {
+    const auto key = bsd::add_api_key(options.api, name);
+    if (!key) return tl::unexpected<Error>(key.error());
+    std::printf("%s\n", key->c_str());
+  }
+  return 0;
+}
 
 Result<int> keygen(const KeygenOptions& options) {
   for (const std::string& name : options.names) {
@@ -33,10 +43,18 @@ void add_keygen(Commands& commands) {
   const auto options = std::make_shared<KeygenOptions>();
   CLI::App& command = commands.add(
       "keygen", "Make CURVE keys: NAME.key stays where it is used, NAME.pub goes to the other side",
-      [options] { return keygen(*options); });
+      [options] { return options->api.empty() ? keygen(*options) : api_keygen(*options); });
   command.add_option("NAME", options->names, "identity of a base station or an agent")->required();
-  command.add_option("--out", options->out, "directory of the key files")->type_name("DIR");
-  command.add_flag("--force", options->force, "replace keys that exist");
+  auto* const out =
+      command.add_option("--out", options->out, "directory of the key files")->type_name("DIR");
+  auto* const force = command.add_flag("--force", options->force, "replace keys that exist");
+  command
+      .add_option("--api", options->api,
+                  "make keys of the HTTP API instead: prints each once and adds its hash to FILE "
+                  "(http.api_keys); removing a line takes its key back")
+      ->type_name("FILE")
+      ->excludes(out)
+      ->excludes(force);
 }
 
 }  // namespace wdmoe::cli

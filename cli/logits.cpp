@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bsd/local_model.h"
+#include "cli/base_station.h"
 #include "cli/command.h"
 #include "cli/http_client.h"
 #include "common/threads.h"
@@ -28,7 +29,8 @@ constexpr std::size_t kChunk = 256;                        // rows of one step
 constexpr std::size_t kMostLogits = std::size_t{1} << 22;  // floats of one step: 16 MiB
 
 struct LogitsOptions {
-  std::string model, bsd, token_list;
+  BaseStation bsd;
+  std::string model, token_list;
   std::vector<bsd::Token> tokens;
   unsigned threads = 0;
 };
@@ -96,7 +98,7 @@ Result<int> run_local(const LogitsOptions& options) {
 
 /// The same through a running system.
 Result<int> run_remote(const LogitsOptions& options) {
-  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
   const auto response = client->post("/wdmoe/v1/logits", json({{"tokens", options.tokens}}).dump());
   if (!response) return tl::unexpected<Error>(response.error());
@@ -138,10 +140,7 @@ void add_logits(Commands& commands) {
       [options] { return run_logits(*options); });
   auto* model = command.add_option("MODEL", options->model,
                                    "Hugging Face directory; its experts run in this process");
-  command
-      .add_option("--bsd", options->bsd,
-                  "ask a running base station instead: http://HOST:PORT (else WDMOE_URL)")
-      ->excludes(model);
+  options->bsd.add_to(command, "ask a running base station instead")->excludes(model);
   command.add_option("--tokens", options->token_list, "token ids, separated by commas")->required();
   command.add_option("--threads", options->threads, "compute threads with MODEL; 0: one per core");
 }

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/base_station.h"
 #include "cli/command.h"
-#include "cli/http_client.h"
 
 namespace wdmoe::cli {
 namespace {
@@ -20,7 +20,8 @@ constexpr const char* kPath = "/wdmoe/v1/policy";
 
 struct PolicyOptions {
   CLI::App* set = nullptr;
-  std::string bsd, name, output = "table";
+  BaseStation bsd;
+  std::string name, output = "table";
   std::optional<double> quality, beta;
 };
 
@@ -52,7 +53,7 @@ Result<HttpResponse> ask(const PolicyOptions& options, const HttpClient& client)
 }
 
 Result<int> run_policy(const PolicyOptions& options) {
-  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
   const auto state = json_of(ask(options, *client));
   if (!state) return tl::unexpected<Error>(state.error());
@@ -85,7 +86,7 @@ void add_policy(Commands& commands) {
       ->add_option("--beta", options->beta, "skip weights below this share of the greatest (beta)")
       ->check(CLI::Range(0.0, 1.0));
   for (CLI::App* each : {show, options->set}) {
-    each->add_option("--bsd", options->bsd, "base station: http://HOST:PORT (else WDMOE_URL)");
+    options->bsd.add_to(*each, "base station");
     each->add_option("-o,--output", options->output, "table or json")
         ->check(CLI::IsMember({"table", "json"}))
         ->capture_default_str();

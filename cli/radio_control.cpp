@@ -8,14 +8,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/http_client.h"
+#include "cli/base_station.h"
 #include "cli/radio_commands.h"
 
 namespace wdmoe::cli {
 namespace {
 
-Result<int> set_frozen(const std::string& bsd, bool frozen) {
-  auto client = HttpClient::to_flag_or_environment(bsd);
+Result<int> set_frozen(const BaseStation& bsd, bool frozen) {
+  auto client = bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
   const auto state = json_of(client->put("/wdmoe/v1/radio", json_text({{"frozen", frozen}})));
   if (!state) return tl::unexpected<Error>(state.error());
@@ -25,9 +25,9 @@ Result<int> set_frozen(const std::string& bsd, bool frozen) {
 }
 
 void add(CommandGroup& commands, const char* name, const char* help, bool frozen) {
-  auto bsd = std::make_shared<std::string>();
+  auto bsd = std::make_shared<BaseStation>();
   CLI::App& command = commands.add(name, help, [bsd, frozen] { return set_frozen(*bsd, frozen); });
-  command.add_option("--bsd", *bsd, "base station: http://HOST:PORT (else WDMOE_URL)");
+  bsd->add_to(command, "base station");
 }
 
 }  // namespace

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/base_station.h"
 #include "cli/command.h"
-#include "cli/http_client.h"
 
 namespace wdmoe::cli {
 namespace {
@@ -21,7 +21,8 @@ using nlohmann::json;
 constexpr const char* kPath = "/wdmoe/v1/status";
 
 struct StatusOptions {
-  std::string bsd, output = "table";
+  BaseStation bsd;
+  std::string output = "table";
 };
 
 /// "12.3" Mbit/s; "-" where it is not known.
@@ -144,7 +145,7 @@ std::string table_of(const json& status) {
 }
 
 Result<int> run_status(const StatusOptions& options) {
-  auto client = HttpClient::to_flag_or_environment(options.bsd);
+  auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
   const auto status = json_of(client->get(kPath));
   if (!status) return tl::unexpected<Error>(status.error());
@@ -165,7 +166,7 @@ void add_status(Commands& commands) {
   CLI::App& command =
       commands.add("status", "Show a running base station: agents, links, shares, the radio",
                    [options] { return run_status(*options); });
-  command.add_option("--bsd", options->bsd, "base station: http://HOST:PORT (else WDMOE_URL)");
+  options->bsd.add_to(command, "base station");
   command.add_option("-o,--output", options->output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();

@@ -26,8 +26,7 @@ struct System::Local {
 };
 
 void SystemOptions::add_to(CLI::App& command) {
-  auto* url = command.add_option("--bsd", bsd,
-                                 "base station to talk to: http://HOST:PORT (else WDMOE_URL)");
+  auto* url = bsd.add_to(command, "base station to talk to");
   command.add_option("--model", model, "no base station: run this model in one process")
       ->excludes(url);
   command.add_option("--threads", threads, "compute threads with --model; 0: one per core");
@@ -35,7 +34,7 @@ void SystemOptions::add_to(CLI::App& command) {
 
 Result<System> System::open(const SystemOptions& options) {
   if (options.model.empty()) {
-    auto client = HttpClient::to_flag_or_environment(options.bsd);
+    auto client = options.bsd.client();
     if (!client) return tl::unexpected<Error>(client.error());
     return System(std::move(*client), nullptr);
   }

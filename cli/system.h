@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/base_station.h"
 #include "cli/http_client.h"
 
 namespace CLI {
@@ -16,7 +17,7 @@ class App;
 namespace wdmoe::cli {
 
 struct SystemOptions {
-  std::string bsd;
+  BaseStation bsd;
   std::string model;
   unsigned threads = 0;
   std::filesystem::path trace_directory;  ///< of --model, for recordings; not a flag

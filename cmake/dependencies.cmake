@@ -34,6 +34,7 @@ find_program(FLATC flatc REQUIRED)
 
 if(WDMOE_BSD)
   wdmoe_pkg(fmt fmt)
+  wdmoe_pkg(ssl libssl)
   wdmoe_pkg(pcre2 libpcre2-8)
   wdmoe_pkg(utf8proc libutf8proc)
   wdmoe_pkg(sentencepiece sentencepiece)

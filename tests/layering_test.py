@@ -39,6 +39,7 @@ ALLOWED = {
     "bsd/joint": (("common", "bsd/moe", "bsd/radio", "bsd/blend", "bsd/row_search"), ()),
     "bsd/blend": (("common", "bsd/moe"), ()),
     "bsd/row_search": (("common", "bsd/moe"), ()),
+    "bsd/api_keys": (("common", "weights/sha256"), ("openssl/",)),
     "bsd/json_depth": (("common",), ("nlohmann/",)),
     "bsd/layer_budgets": (("weights", "common", "bsd/json_depth"), ("nlohmann/",)),
     "bsd/request": (("common",), ()),

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bsd/request.h"
@@ -41,6 +42,8 @@ struct TraceWish {
 };
 
 struct Hooks {
+  /// Whether whoever shows this API key may ask; empty: everybody may, with or without one.
+  std::function<bool(std::string_view key)> authorised;
   /// Hands a request to the engine; its id is unique.  The sink may be called on any thread and its
   /// last event has a finish.  busy -> 429, unavailable -> 503, limit and bad_input -> 400.
   std::function<Result<void>(Request, EventSink)> submit;

@@ -117,6 +117,10 @@ RequestReader::State RequestReader::feed(std::string& input) {
   return State::ready;
 }
 
+bool RequestReader::begun() const {
+  return parser_->http.got_some();
+}
+
 bool RequestReader::header_done() const {
   return parser_->http.is_header_done();
 }
@@ -128,16 +132,25 @@ bool RequestReader::wants_continue() {
   return continue_sent_;
 }
 
-HttpRequest RequestReader::take() {
-  auto message = parser_->http.release();
+HttpRequest RequestReader::head() const {
+  const auto& message = parser_->http.get();
   HttpRequest request;
   request.method = std::string(message.method_string());
   request.target = std::string(message.target());
   request.http_1_0 = message.version() < 11;
   request.keep_alive = message.keep_alive();
-  request.body = std::move(message.body());
   const auto id = message["x-request-id"];
   if (is_plain(std::string_view(id.data(), id.size()))) request.request_id = std::string(id);
+  constexpr boost::beast::string_view kBearer = "bearer ";
+  const auto credential = message[http::field::authorization];
+  if (boost::beast::iequals(credential.substr(0, kBearer.size()), kBearer))
+    request.api_key = std::string(credential.substr(kBearer.size()));
+  return request;
+}
+
+HttpRequest RequestReader::take() {
+  HttpRequest request = head();
+  request.body = std::move(parser_->http.get().body());
   restart();
   return request;
 }

@@ -14,6 +14,7 @@ namespace wdmoe::bsd::api {
 struct HttpRequest {
   std::string method, target, body;
   std::string request_id;  ///< x-request-id, if the client sent one that can be echoed
+  std::string api_key;     ///< of `Authorization: Bearer …`; empty: none came
   bool http_1_0 = false;
   bool keep_alive = true;
 
@@ -53,7 +54,9 @@ class RequestReader {
   /// Eats from the front of `input`.  more: wants bytes; ready: take() gives a request; bad:
   /// status() says why, and nothing more can be read.
   State feed(std::string& input);
+  bool begun() const;        ///< something of a request was eaten
   bool header_done() const;  ///< the body is what is missing
+  HttpRequest head() const;  ///< once header_done(): the request, still without its body
   bool wants_continue();     ///< true once: the client waits for "100 Continue"
   unsigned status() const { return status_; }
   const std::string& problem() const { return problem_; }

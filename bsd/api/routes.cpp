@@ -204,6 +204,7 @@ HttpResponse error_response(const ApiError& error) {
   response.body = error.json();
   if (const unsigned seconds = retry_after(error.status); seconds > 0)
     response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
 

@@ -1,5 +1,6 @@
 #include "bsd/api/server.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <random>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "bsd/api/session.h"
+#include "bsd/api/stream.h"
 
 namespace wdmoe::bsd::api {
 namespace {
@@ -74,10 +76,19 @@ tcp::acceptor open_acceptor(asio::io_context& io, const Settings& settings) {
   return acceptor;
 }
 
+void check_exposure(const tcp::endpoint& endpoint, const Settings& settings, const Hooks& hooks) {
+  const bool guarded = hooks.authorised && !settings.tls_certificate.empty();
+  if (endpoint.address().is_loopback() || guarded || settings.insecure) return;
+  throw std::runtime_error(
+      "http.listen = " + settings.listen +
+      ": others than this machine could ask there; set http.api_keys, http.tls_certificate and "
+      "http.tls_key, or listen on 127.0.0.1 behind a proxy, or set http.insecure = true");
+}
+
 }  // namespace
 
-void check_listen(const std::string& listen) {
-  endpoint_from(listen);
+void check_listen(const Settings& settings, const Hooks& hooks) {
+  check_exposure(endpoint_from(settings.listen), settings, hooks);
 }
 
 class Server::State final : public SessionHost, public std::enable_shared_from_this<Server::State> {
@@ -86,8 +97,13 @@ class Server::State final : public SessionHost, public std::enable_shared_from_t
       : settings_(std::move(settings)),
         hooks_(std::move(hooks)),
         tokenizer_(tokenizer),
+        tls_(settings_.tls_certificate.empty()
+                 ? nullptr
+                 : load_tls(settings_.tls_certificate, settings_.tls_key)),
         acceptor_(open_acceptor(io, settings_)),
         pause_(io) {
+    // A socket that was passed may be bound elsewhere than `listen` says, or not at all.
+    if (const auto bound = endpoint(); bound.port() != 0) check_exposure(bound, settings_, hooks_);
     std::random_device device;
     random_.seed((std::uint64_t{device()} << 32) | device());
     prefix_ = random_();
@@ -97,6 +113,7 @@ class Server::State final : public SessionHost, public std::enable_shared_from_t
   const Hooks& hooks() const override { return hooks_; }
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   bool draining() const override { return draining_; }
+  asio::ssl::context* tls() override { return tls_.get(); }
   std::uint64_t fresh_seed() override { return random_(); }
   std::string fresh_name() override {
     char name[40];
@@ -149,7 +166,7 @@ class Server::State final : public SessionHost, public std::enable_shared_from_t
       });
       return;
     }
-    if (sessions().size() >= settings_.max_connections) {
+    if (!make_room()) {
       refuse(socket);
     } else {
       const auto session = std::make_shared<Session>(std::move(socket), shared_from_this());
@@ -159,8 +176,24 @@ class Server::State final : public SessionHost, public std::enable_shared_from_t
     accept();
   }
 
+  /// Clients that only hold connections must not keep others out: the one that has waited longest
+  /// for a request goes.  False: all are being answered.
+  bool make_room() {
+    const auto alive = sessions();
+    if (alive.size() < settings_.max_connections) return true;
+    const auto never = std::chrono::steady_clock::time_point::max();
+    const auto longest =
+        std::min_element(alive.begin(), alive.end(), [&](const auto& a, const auto& b) {
+          return a->waiting_since().value_or(never) < b->waiting_since().value_or(never);
+        });
+    if (longest == alive.end() || !(*longest)->waiting_since()) return false;
+    (*longest)->close();
+    return true;
+  }
+
   /// Best effort, without waiting: a fresh socket's send buffer holds this.
   void refuse(tcp::socket& socket) {
+    if (tls_) return;  // it would not understand
     ApiError error;
     error.status = 503;
     error.message =
@@ -184,6 +217,7 @@ class Server::State final : public SessionHost, public std::enable_shared_from_t
   const Settings settings_;
   const Hooks hooks_;
   const Tokenizer& tokenizer_;
+  const std::shared_ptr<asio::ssl::context> tls_;
   tcp::acceptor acceptor_;
   asio::steady_timer pause_;
   std::vector<std::weak_ptr<Session>> sessions_;
@@ -205,7 +239,8 @@ Server::~Server() {
 std::string Server::url() const {
   const tcp::endpoint endpoint = state_->endpoint();
   const std::string host = endpoint.address().to_string();
-  return "http://" + (endpoint.address().is_v6() ? "[" + host + "]" : host) + ":" +
+  return (state_->tls() ? "https://" : "http://") +
+         (endpoint.address().is_v6() ? "[" + host + "]" : host) + ":" +
          std::to_string(endpoint.port());
 }
 

@@ -5,6 +5,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
+#include "bsd/api/admission.h"
 #include "bsd/api/routes.h"
 
 namespace wdmoe::bsd::api {
@@ -21,6 +22,14 @@ constexpr std::chrono::milliseconds kLinger{2'000};
 // A call that waits for a place in the engine's queue asks again; Exchange bounds how often.
 constexpr std::chrono::milliseconds kRetryPause{100};
 
+ApiError input_error(const RequestReader& reader) {
+  ApiError error;
+  error.status = reader.status();
+  error.message = reader.problem();
+  error.code = error.status == 413 ? "body_too_large" : "bad_http";
+  return error;
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -28,17 +37,27 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Session::Session(tcp::socket socket, std::shared_ptr<SessionHost> host)
-    : socket_(std::move(socket)),
+    : stream_(std::move(socket), host->tls()),
       host_(std::move(host)),
       reader_(host_->settings().max_header_bytes, host_->settings().max_body_bytes),
-      read_timer_(socket_.get_executor()),
-      write_timer_(socket_.get_executor()),
-      ping_timer_(socket_.get_executor()),
-      retry_timer_(socket_.get_executor()) {}
+      idle_since_(std::chrono::steady_clock::now()),
+      read_timer_(stream_.executor()),
+      write_timer_(stream_.executor()),
+      ping_timer_(stream_.executor()),
+      retry_timer_(stream_.executor()) {}
 
 void Session::start() {
-  ErrorCode ignored;
-  socket_.set_option(tcp::no_delay(true), ignored);  // tokens are small and should not wait
+  stream_.set_no_delay();  // tokens are small and should not wait
+  if (!stream_.needs_handshake()) return begin();
+  arm(read_timer_, host_->settings().header_timeout, &Session::close);
+  stream_.handshake([self = shared_from_this()](const ErrorCode& error) {
+    if (self->closed_) return;
+    if (error) return self->close();
+    self->begin();
+  });
+}
+
+void Session::begin() {
   wait_for_request();
   read();
 }
@@ -58,16 +77,17 @@ void Session::disarm(Timer& timer) {
 }
 
 void Session::wait_for_request() {
+  idle_since_ = std::chrono::steady_clock::now();
   arm(read_timer_, host_->settings().idle_timeout, &Session::close);
 }
 
 void Session::read() {
   if (reading_ || closed_ || input_.size() >= kMaxAhead) return;
   reading_ = true;
-  socket_.async_read_some(asio::buffer(chunk_),
-                          [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
-                            self->on_read(error, size);
-                          });
+  stream_.read_some(asio::buffer(chunk_),
+                    [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
+                      self->on_read(error, size);
+                    });
 }
 
 void Session::on_read(const ErrorCode& error, std::size_t size) {
@@ -87,23 +107,33 @@ void Session::take_input() {
   while (!busy_ && !closed_ && !lingering_ && unsent_.size() < kMaxAhead) {
     switch (reader_.feed(input_)) {
       case RequestReader::State::more:
-        if (reader_.header_done() && !std::exchange(body_timed_, true))
-          arm(read_timer_, host_->settings().body_timeout, &Session::close);
-        if (reader_.wants_continue()) send("HTTP/1.1 100 Continue\r\n\r\n");
-        return;
+        return wait_for_more();
       case RequestReader::State::bad:
-        return refuse_input();
+        return refuse_input(input_error(reader_));
       case RequestReader::State::ready:
         handle(reader_.take());
     }
   }
 }
 
-void Session::refuse_input() {
-  ApiError error;
-  error.status = reader_.status();
-  error.message = reader_.problem();
-  error.code = error.status == 413 ? "body_too_large" : "bad_http";
+/// A request has come in part.  However its bytes trickle, head and body each have one deadline;
+/// a stranger's body is not waited for.
+void Session::wait_for_more() {
+  if (!reader_.header_done()) {
+    if ((reader_.begun() || !input_.empty()) && !std::exchange(head_timed_, true))
+      arm(read_timer_, host_->settings().header_timeout, &Session::close);
+    return;
+  }
+  if (!std::exchange(body_timed_, true)) {
+    if (const auto refused = refuse_stranger(reader_.head(), host_->hooks()))
+      return refuse_input(*refused);
+    arm(read_timer_, host_->settings().body_timeout, &Session::close);
+  }
+  if (reader_.wants_continue()) send("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// What comes after this cannot be understood, or is not wanted.
+void Session::refuse_input(const ApiError& error) {
   framing_ = {};
   framing_.keep_alive = false;
   framing_.request_id = host_->fresh_name();
@@ -113,12 +143,14 @@ void Session::refuse_input() {
 
 void Session::handle(HttpRequest request) {
   busy_ = true;
-  body_timed_ = false;
+  head_timed_ = body_timed_ = false;
   disarm(read_timer_);
   framing_.keep_alive = request.keep_alive && !host_->draining();
   framing_.head_only = request.method == "HEAD";
   framing_.http_1_0 = request.http_1_0;
   framing_.request_id = request.request_id.empty() ? host_->fresh_name() : request.request_id;
+  if (const auto refused = refuse_stranger(request, host_->hooks()))
+    return respond(error_response(*refused));
   if (const auto kind = call_of(request)) return begin_call(*kind, request);
   respond(answer_directly(request, {host_->settings().model, host_->hooks(), host_->tokenizer()}));
 }
@@ -141,12 +173,12 @@ void Session::begin_call(CallKind kind, const HttpRequest& request) {
   const RequestId first_id = host_->reserve_ids(call->choices.size());
   const std::uint64_t serial = ++serial_;
   const auto make_sink = [this, serial](std::size_t choice) -> EventSink {
-    return [executor = socket_.get_executor(), weak = weak_from_this(), serial,
-            choice](TokenEvent event) {
-      asio::post(executor, [weak, serial, choice, event = std::move(event)]() mutable {
-        if (const auto self = weak.lock()) self->on_event(serial, choice, std::move(event));
-      });
-    };
+    return
+        [executor = stream_.executor(), weak = weak_from_this(), serial, choice](TokenEvent event) {
+          asio::post(executor, [weak, serial, choice, event = std::move(event)]() mutable {
+            if (const auto self = weak.lock()) self->on_event(serial, choice, std::move(event));
+          });
+        };
   };
   exchange_.emplace(Answer(std::move(*call), std::move(head), host_->tokenizer()), host_->hooks(),
                     first_id, make_sink);
@@ -223,7 +255,7 @@ void Session::end_response() {
     return;
   }
   wait_for_request();
-  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+  asio::post(stream_.executor(), [self = shared_from_this()] {
     self->take_input();
     self->read();
   });
@@ -241,16 +273,20 @@ void Session::close() {
   if (closed_) return;
   if (exchange_) return client_gone();
   closed_ = true;
-  ErrorCode ignored;
   disarm(read_timer_);
   disarm(write_timer_);
   disarm(ping_timer_);
   disarm(retry_timer_);
-  socket_.close(ignored);
+  stream_.close();
 }
 
 void Session::close_if_idle() {
   if (!busy_ && unsent_.empty() && sending_.empty()) close();
+}
+
+std::optional<std::chrono::steady_clock::time_point> Session::waiting_since() const {
+  if (busy_ || closed_ || !unsent_.empty() || !sending_.empty()) return std::nullopt;
+  return idle_since_;
 }
 
 void Session::observe(const TokenEvent& event) {
@@ -283,10 +319,10 @@ void Session::write() {
   if (sending_.empty()) return;
   writing_ = true;
   arm(write_timer_, host_->settings().write_timeout, &Session::client_gone);
-  socket_.async_write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
-                           [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
-                             self->on_written(error, size);
-                           });
+  stream_.write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
+                     [self = shared_from_this()](const ErrorCode& error, std::size_t size) {
+                       self->on_written(error, size);
+                     });
 }
 
 void Session::on_written(const ErrorCode& error, std::size_t size) {
@@ -302,8 +338,7 @@ void Session::on_written(const ErrorCode& error, std::size_t size) {
     take_input();
     return read();
   }
-  ErrorCode ignored;
-  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  stream_.end_writing(shared_from_this());
   arm(read_timer_, kLinger, &Session::close);
 }
 

@@ -15,6 +15,7 @@
 #include "bsd/api/exchange.h"
 #include "bsd/api/http.h"
 #include "bsd/api/server.h"
+#include "bsd/api/stream.h"
 
 namespace wdmoe::bsd::api {
 
@@ -29,6 +30,7 @@ class SessionHost {
   virtual std::uint64_t fresh_seed() = 0;
   virtual RequestId reserve_ids(std::size_t count) = 0;
   virtual bool draining() const = 0;
+  virtual boost::asio::ssl::context* tls() = 0;  ///< nullptr: plain text
 };
 
 class Session final : public std::enable_shared_from_this<Session> {
@@ -39,17 +41,21 @@ class Session final : public std::enable_shared_from_this<Session> {
   void start();
   void close();          ///< at once; cancels what runs
   void close_if_idle();  ///< unless a request is in progress
+  /// Since when it waits for a whole request; nothing while one is in progress.
+  std::optional<std::chrono::steady_clock::time_point> waiting_since() const;
 
  private:
   using Timer = boost::asio::steady_timer;
   using ErrorCode = boost::system::error_code;
 
   // Reading
+  void begin();
   void read();
   void on_read(const ErrorCode& error, std::size_t size);
   void take_input();
   void wait_for_request();
-  void refuse_input();
+  void wait_for_more();
+  void refuse_input(const ApiError& error);
 
   // Answering
   void handle(HttpRequest request);
@@ -73,7 +79,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   static void disarm(Timer& timer);
   void ping();
 
-  boost::asio::ip::tcp::socket socket_;
+  Stream stream_;
   std::shared_ptr<SessionHost> host_;
   RequestReader reader_;
   std::array<char, 16 * 1024> chunk_;
@@ -81,7 +87,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   std::string unsent_, sending_;  // to be written; being written
   std::size_t sent_ = 0;          // of sending_
   bool reading_ = false, writing_ = false, busy_ = false, lingering_ = false, closed_ = false;
-  bool body_timed_ = false;  // the body's time has begun
+  bool head_timed_ = false, body_timed_ = false;  // their time has begun
+  std::chrono::steady_clock::time_point idle_since_;
   ResponseFraming framing_;
 
   std::optional<Exchange> exchange_;

@@ -79,6 +79,7 @@ TEST_CASE("connection: a reader that does not read is given up, not buffered wit
 TEST_CASE("connection: silent and slow clients are closed after their time") {
   ServerFixture fixture(true, [](Settings& settings) {
     settings.idle_timeout = 20ms;
+    settings.header_timeout = 20ms;
     settings.body_timeout = 20ms;
   });
   for (const char* bytes :
@@ -91,6 +92,39 @@ TEST_CASE("connection: silent and slow clients are closed after their time") {
   }
 }
 
+TEST_CASE("connection: a header that trickles has one deadline for all of it") {
+  ServerFixture fixture(true, [](Settings& settings) { settings.header_timeout = 50ms; });
+  Client client(fixture.port);
+  client.send("GET / HTTP/1.1\r\n");
+  auto trickle = std::async(std::launch::async, [&] {
+    for (int line = 0; client.data.empty() && line < 10'000; ++line) {
+      if (!client.send("A: b\r\n")) return true;  // the connection is closed
+      std::this_thread::sleep_for(5ms);           // the client's pace
+    }
+    return false;
+  });
+  CHECK(trickle.get());
+}
+
+TEST_CASE("connection: strangers are refused before their body is waited for") {
+  ServerFixture fixture(true, {}, [](std::string_view key) { return key == "good"; });
+  const std::string body = R"({"prompt":"x","max_tokens":3})";
+  CHECK(ask(fixture, post(kCompletions, body, "Authorization: Bearer good\r\n")).status == 200);
+  const Reply none = ask(fixture, post(kCompletions, body));
+  CHECK(none.status == 401);
+  CHECK(none.head.find("WWW-Authenticate: Bearer\r\n") != std::string::npos);
+  CHECK(none.parsed()["error"]["type"] == "invalid_request_error");
+  const Reply wrong = ask(fixture, post(kCompletions, body, "Authorization: Bearer goof\r\n"));
+  CHECK(wrong.status == 401);
+  CHECK(wrong.parsed()["error"]["code"] == "invalid_api_key");
+  CHECK(wrong.body.find("goof") == std::string::npos);
+
+  Client client(fixture.port);
+  client.send("POST /v1/completions HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
+  CHECK(client.reply().status == 401);
+  client.read_to_end();  // and the connection closes
+}
+
 TEST_CASE("connection: 100 Continue is sent to those who wait for it") {
   ServerFixture fixture;
   Client client(fixture.port);
@@ -101,13 +135,29 @@ TEST_CASE("connection: 100 Continue is sent to those who wait for it") {
   CHECK(client.reply().status == 200);
 }
 
-TEST_CASE("connection: connections beyond the limit are refused") {
-  ServerFixture fixture(true, [](Settings& settings) { settings.max_connections = 1; });
+TEST_CASE("connection: beyond the limit a new client is refused while all are being answered") {
+  ServerFixture fixture(false, [](Settings& settings) { settings.max_connections = 1; });
   Client first(fixture.port);
-  first.send(get("/metrics"));
-  CHECK(first.reply().status == 200);
+  first.send(post(kCompletions, R"({"prompt":"x"})"));
+  REQUIRE(eventually([&] { return fixture.engine.open().size() == 1; }));
   Client second(fixture.port);
   CHECK(second.reply().status == 503);
+}
+
+TEST_CASE("connection: those that only hold connections make room, the longest first") {
+  ServerFixture fixture(true, [](Settings& settings) { settings.max_connections = 3; });
+  Client silent(fixture.port), slow(fixture.port), served(fixture.port);
+  slow.send("POST /tokenize HTTP/1.1\r\nContent-Length: 9\r\n\r\nab");
+  served.send(get("/metrics"));
+  CHECK(served.reply().status == 200);
+  std::vector<std::unique_ptr<Client>> newcomers;
+  for (Client* const gone : {&silent, &slow}) {
+    newcomers.push_back(std::make_unique<Client>(fixture.port));
+    newcomers.back()->send(get("/metrics"));
+    CHECK(newcomers.back()->reply().status == 200);
+    gone->read_to_end();
+    CHECK(gone->data.empty());
+  }
 }
 
 TEST_CASE("connection: draining lets running answers end and closes the rest") {
@@ -135,6 +185,26 @@ TEST_CASE("connection: an address that cannot be had stops the start by name") {
     CHECK_THROWS_WITH(Server(io, settings, engine.hooks(), tokenizer),
                       doctest::Contains("http.listen"));
   }
+}
+
+TEST_CASE("connection: beyond this machine it listens only with keys and TLS, or by decree") {
+  asio::io_context io;
+  ByteTokenizer tokenizer;
+  FakeEngine engine(true);
+  Settings settings;
+  settings.listen = "0.0.0.0:0";
+  Hooks hooks = engine.hooks();
+  CHECK_THROWS_WITH(Server(io, settings, hooks, tokenizer), doctest::Contains("http.insecure"));
+  CHECK_THROWS_WITH(check_listen(settings, hooks), doctest::Contains("http.insecure"));
+  hooks.authorised = [](std::string_view) { return true; };
+  CHECK_THROWS_WITH(check_listen(settings, hooks), doctest::Contains("http.tls_certificate"));
+  settings.tls_certificate = settings.tls_key = "/nonexistent.pem";
+  check_listen(settings, hooks);
+  CHECK_THROWS_WITH(Server(io, settings, hooks, tokenizer),
+                    doctest::Contains("http.tls_certificate = /nonexistent.pem"));
+  settings.tls_certificate.clear();
+  settings.insecure = true;
+  Server(io, settings, hooks, tokenizer);
 }
 
 TEST_CASE("connection: a request that comes as the idle time ends is served") {

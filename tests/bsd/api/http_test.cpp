@@ -78,6 +78,24 @@ TEST_CASE("http: a client that expects 100 Continue is told once") {
   CHECK(reader.feed(input) == State::ready);
 }
 
+TEST_CASE("http: the key of a Bearer authorization is read, and no other") {
+  const struct {
+    const char *header, *key;
+  } cases[] = {{"Authorization: Bearer abc", "abc"},
+               {"authorization: bEARER abc", "abc"},
+               {"Authorization: Basic abc", ""},
+               {"Authorization: Bearer", ""},
+               {"Authorization:", ""},
+               {"X-Api-Key: abc", ""}};
+  for (const auto& c : cases) {
+    CAPTURE(std::string(c.header));
+    RequestReader reader(kHeader, kBody);
+    std::string input = "GET / HTTP/1.1\r\n" + std::string(c.header) + "\r\n\r\n";
+    REQUIRE(reader.feed(input) == State::ready);
+    CHECK(reader.take().api_key == c.key);
+  }
+}
+
 TEST_CASE("http: noise never crashes the reader") {
   std::mt19937 random(17);
   const std::string good = post("{\"prompt\":\"hi\"}");

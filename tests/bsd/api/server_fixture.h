@@ -32,13 +32,16 @@ constexpr auto kPatience = std::chrono::seconds(30);
 /// A server on a free loopback port, its io thread, and a fake engine.
 class ServerFixture {
  public:
-  explicit ServerFixture(bool answers_at_once = true, std::function<void(Settings&)> change = {})
+  explicit ServerFixture(bool answers_at_once = true, std::function<void(Settings&)> change = {},
+                         std::function<bool(std::string_view)> authorised = {})
       : engine(answers_at_once) {
     Settings settings;
     settings.listen = "127.0.0.1:0";
     settings.model = test_model();
     if (change) change(settings);
-    server = std::make_unique<Server>(io_, settings, engine.hooks(), tokenizer_);
+    Hooks hooks = engine.hooks();
+    hooks.authorised = std::move(authorised);
+    server = std::make_unique<Server>(io_, settings, std::move(hooks), tokenizer_);
     url = server->url();
     port = static_cast<std::uint16_t>(std::stoul(url.substr(url.rfind(':') + 1)));
     thread_ = std::thread([this] { io_.run(); });
@@ -83,9 +86,11 @@ class Client {
     const timeval patience{std::chrono::seconds(kPatience).count(), 0};
     ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   }
-  void send(const std::string& bytes) {
-    boost::system::error_code ignored;  // the server may have closed already
-    asio::write(socket_, asio::buffer(bytes), ignored);
+  /// False: the server has closed the connection already.
+  bool send(const std::string& bytes) {
+    boost::system::error_code error;
+    asio::write(socket_, asio::buffer(bytes), error);
+    return !error;
   }
   /// Until `mark` is in what came, or the connection ends.
   bool read_until(const std::string& mark) {
