@@ -19,12 +19,19 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 20;  // 1024 layers x 64 po
 constexpr std::size_t kMostLayers = 1024;
 constexpr std::size_t kMostPoints = 64;
 constexpr std::size_t kMostDepth = 4;
+constexpr double kMostSaved = 1e6;     // s
 constexpr double kMostIncrease = 1e3;  // nats; the log of a vocabulary is about 12
 
-/// Piece of a layer's convex hull: giving up `mass` costs `slope` nats per unit of it.
+/// Piece of a layer's convex hull: `gain` more (of mass given up, or of seconds saved) costs
+/// `slope` nats per unit of it.
 struct Piece {
   std::size_t layer;
-  double mass, slope;
+  double gain, slope;
+  double mass;  ///< given up along the piece
+};
+/// What giving up `mass` gains and costs.
+struct Trade {
+  double gain, cost, mass;
 };
 
 bool in_unit(double value) {
@@ -35,34 +42,48 @@ Result<void> check_curves(Span<const SensitivityCurve> curves) {
   if (curves.empty()) return fail(Code::bad_input, "no layer has a measured curve");
   for (std::size_t layer = 0; layer < curves.size(); ++layer)
     for (const SensitivityPoint& point : curves[layer])
-      if (!in_unit(point.kept) || !(std::fabs(point.nll_increase) <= kMostIncrease))
+      if (!in_unit(point.kept) || !(std::fabs(point.nll_increase) <= kMostIncrease) ||
+          !(std::fabs(point.saved_s.value_or(0)) <= kMostSaved))
         return fail(Code::bad_input, "layer " + std::to_string(layer) +
                                          ": a point's kept mass is not within 0 and 1 or its "
-                                         "increase is no sensible number");
+                                         "increase or saving is no sensible number");
   return {};
 }
 
-/// The lower convex hull of (1 - kept, increase) and (0, 0), as pieces of growing slope.
-void append_hull(std::size_t layer, const SensitivityCurve& curve, std::vector<Piece>& pieces) {
-  std::vector<std::pair<double, double>> points{{0.0, 0.0}};
-  for (const SensitivityPoint& point : curve)
-    if (point.kept < 1) points.emplace_back(1 - point.kept, point.nll_increase);
-  std::sort(points.begin(), points.end());
-  std::vector<std::pair<double, double>> hull;
-  const auto bends_down = [&hull](const std::pair<double, double>& next) {
-    const auto& [x0, y0] = hull[hull.size() - 2];
-    const auto& [x1, y1] = hull.back();
-    return (y1 - y0) * (next.first - x0) >= (next.second - y0) * (x1 - x0);
+/// The lower convex hull of cost over gain, with (0, 0), as pieces of growing slope.
+void append_hull(std::size_t layer, std::vector<Trade> trades, std::vector<Piece>& pieces) {
+  trades.push_back({0, 0, 0});
+  std::sort(trades.begin(), trades.end(), [](const Trade& a, const Trade& b) {
+    return a.gain != b.gain ? a.gain < b.gain : a.cost < b.cost;
+  });
+  std::vector<Trade> hull;
+  const auto bends_down = [&hull](const Trade& next) {
+    const Trade &a = hull[hull.size() - 2], &b = hull.back();
+    return (b.cost - a.cost) * (next.gain - a.gain) >= (next.cost - a.cost) * (b.gain - a.gain);
   };
-  for (const auto& point : points) {
-    if (!hull.empty() && hull.back().first == point.first) continue;  // the lower one came first
-    while (hull.size() >= 2 && bends_down(point)) hull.pop_back();
-    hull.push_back(point);
+  for (const Trade& trade : trades) {
+    if (!hull.empty() && hull.back().gain == trade.gain) continue;  // the cheaper one came first
+    while (hull.size() >= 2 && bends_down(trade)) hull.pop_back();
+    hull.push_back(trade);
   }
   for (std::size_t i = 1; i < hull.size(); ++i) {
-    const double mass = hull[i].first - hull[i - 1].first;
-    pieces.push_back({layer, mass, (hull[i].second - hull[i - 1].second) / mass});
+    const Trade &from = hull[i - 1], &to = hull[i];
+    const double gain = to.gain - from.gain;
+    pieces.push_back({layer, gain, (to.cost - from.cost) / gain, to.mass - from.mass});
   }
+}
+
+/// Loss over mass given up.
+std::vector<Trade> by_mass(const SensitivityCurve& curve) {
+  std::vector<Trade> trades;
+  for (const SensitivityPoint& point : curve)
+    if (point.kept < 1) trades.push_back({1 - point.kept, point.nll_increase, 1 - point.kept});
+  return trades;
+}
+
+void cheapest_first(std::vector<Piece>& pieces) {
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.slope < b.slope; });
 }
 
 Result<double> number_of(const ordered_json& value, const std::string& name) {
@@ -76,14 +97,20 @@ Result<SensitivityCurve> curve_from(const ordered_json& list, const std::string&
                 name + " should be a list of at most " + std::to_string(kMostPoints) + " points");
   SensitivityCurve curve;
   for (const ordered_json& point : list) {
-    if (!point.is_object() || point.size() != 2 || !point.contains("kept") ||
+    const bool saves = point.is_object() && point.contains("saved_s");
+    if (!point.is_object() || point.size() != (saves ? 3 : 2) || !point.contains("kept") ||
         !point.contains("nll_increase"))
-      return fail(Code::bad_input, name + " should hold points {\"kept\", \"nll_increase\"}");
+      return fail(Code::bad_input,
+                  name + " should hold points {\"kept\", \"nll_increase\"[, \"saved_s\"]}");
     const Result<double> kept = number_of(point["kept"], name + ".kept");
     if (!kept) return tl::unexpected<Error>(kept.error());
     const Result<double> increase = number_of(point["nll_increase"], name + ".nll_increase");
     if (!increase) return tl::unexpected<Error>(increase.error());
     curve.push_back({*kept, *increase});
+    if (!saves) continue;
+    const Result<double> saved = number_of(point["saved_s"], name + ".saved_s");
+    if (!saved) return tl::unexpected<Error>(saved.error());
+    curve.back().saved_s = *saved;
   }
   return curve;
 }
@@ -128,9 +155,8 @@ Result<std::vector<double>> allocate_quality(Span<const SensitivityCurve> curves
     return fail(Code::bad_input, "the mean quality should be between 0 and 1");
   std::vector<Piece> pieces;
   for (std::size_t layer = 0; layer < curves.size(); ++layer)
-    append_hull(layer, curves[layer], pieces);
-  std::stable_sort(pieces.begin(), pieces.end(),
-                   [](const Piece& a, const Piece& b) { return a.slope < b.slope; });
+    append_hull(layer, by_mass(curves[layer]), pieces);
+  cheapest_first(pieces);
   std::vector<double> kept(curves.size(), 1.0);
   double to_spend = (1 - mean_kept) * static_cast<double>(curves.size());
   for (const Piece& piece : pieces) {
@@ -144,6 +170,36 @@ Result<std::vector<double>> allocate_quality(Span<const SensitivityCurve> curves
                 "a mean quality of " + std::to_string(mean_kept) +
                     " is lower than what was measured; the least it reaches is " +
                     std::to_string(mean_kept + to_spend / static_cast<double>(curves.size())));
+  return kept;
+}
+
+Result<std::vector<double>> allocate_increase(Span<const SensitivityCurve> curves,
+                                              double nll_increase) {
+  WDMOE_TRY(check_curves(curves));
+  if (!(nll_increase >= 0 && nll_increase <= kMostIncrease))
+    return fail(Code::bad_input, "the increase of loss to spend should be at least 0");
+  std::vector<Piece> pieces;
+  for (std::size_t layer = 0; layer < curves.size(); ++layer) {
+    std::vector<Trade> trades;
+    for (const SensitivityPoint& point : curves[layer]) {
+      if (!point.saved_s)
+        return fail(Code::bad_input,
+                    "the curves were measured without a cell and do not say what "
+                    "time is saved; run wdmoe eval sensitivity --scenario");
+      if (*point.saved_s > 0)
+        trades.push_back({*point.saved_s, std::max(point.nll_increase, 0.0), 1 - point.kept});
+    }
+    append_hull(layer, std::move(trades), pieces);
+  }
+  cheapest_first(pieces);
+  std::vector<double> kept(curves.size(), 1.0);
+  double to_spend = nll_increase;
+  for (const Piece& piece : pieces) {
+    const double cost = piece.slope * piece.gain;
+    const double part = cost > to_spend ? to_spend / cost : 1;
+    kept[piece.layer] = std::clamp(kept[piece.layer] - part * piece.mass, 0.0, 1.0);
+    to_spend -= part * cost;
+  }
   return kept;
 }
 
@@ -169,8 +225,10 @@ std::string format_layer_budgets(const LayerBudgets& budgets) {
   ordered_json document{{"model_id", budgets.model_id}, {"layers", budgets.layers}};
   for (const SensitivityCurve& curve : budgets.curves) {
     ordered_json list = ordered_json::array();
-    for (const SensitivityPoint& point : curve)
+    for (const SensitivityPoint& point : curve) {
       list.push_back({{"kept", point.kept}, {"nll_increase", point.nll_increase}});
+      if (point.saved_s) list.back()["saved_s"] = *point.saved_s;
+    }
     document["curves"].push_back(std::move(list));
   }
   return document.dump(1) + "\n";

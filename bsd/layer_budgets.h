@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,8 @@ namespace wdmoe::bsd {
 struct SensitivityPoint {
   double kept = 1;          ///< mean kept gate mass of the layer, [0, 1]
   double nll_increase = 0;  ///< nats per token over the model as it is; below 0 is noise or luck
+  /// Waiting latency that all layers of a batch save together; absent where no cell was.
+  std::optional<double> saved_s = std::nullopt;
 };
 /// One layer's points in any order; the point (1, 0) goes without saying.
 using SensitivityCurve = std::vector<SensitivityPoint>;
@@ -38,9 +41,17 @@ struct LayerBudgets {
 /// Errors: bad_input when there is no layer, a number is out of range, or `mean_kept` is lower than
 /// the points reach.
 Result<std::vector<double>> allocate_quality(Span<const SensitivityCurve> curves, double mean_kept);
+/// Spends an increase of loss where it saves most time:
+///     max over kept  sum_l saved_l(kept_l)   subject to  sum_l nll_l(kept_l) <= nll_increase
+/// with nll_l over saved_l the lower convex hull of the layer's points (a measured decrease counts
+/// as 0).  No layer goes below its least measured point; what is left then is not spent.
+/// Errors: bad_input as above, where a point has no `saved_s`, and when nll_increase is negative.
+Result<std::vector<double>> allocate_increase(Span<const SensitivityCurve> curves,
+                                              double nll_increase);
 
-/// {"model_id": "...", "layers": [quality, ...], "curves": [[{"kept", "nll_increase"}, ...], ...]};
-/// curves may be absent.  Errors (bad_input, limit) say what is wrong, without the file's name.
+/// {"model_id": "...", "layers": [quality, ...], "curves": [[{"kept", "nll_increase",
+/// "saved_s"}, ...], ...]}; curves may be absent, and so may saved_s.  Errors (bad_input, limit)
+/// say what is wrong, without the file's name.
 Result<LayerBudgets> parse_layer_budgets(std::string_view text);
 std::string format_layer_budgets(const LayerBudgets& budgets);
 

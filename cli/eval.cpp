@@ -18,6 +18,7 @@
 #include "cli/command.h"
 #include "cli/eval/dataset.h"
 #include "cli/eval/local_subject.h"
+#include "cli/eval/sensitivity.h"
 #include "cli/eval_sensitivity.h"
 #include "cli/progress.h"
 
@@ -35,6 +36,8 @@ struct EvalOptions {
   std::vector<double> qualities;
   std::optional<double> row_quality;
   std::string layer_budgets;
+  std::vector<double> increases;
+  eval::Windows windows = eval::Windows::all;
   eval::Format format = eval::Format::md;
 };
 
@@ -64,28 +67,40 @@ Result<eval::Material> load_material(const EvalOptions& options, eval::Subject& 
   if (options.with_heldout) {
     auto windows = eval::load_windows(folder, subject, options.limit);
     if (!windows) return tl::unexpected<Error>(std::move(windows).error());
-    material.windows = *std::move(windows);
+    material.windows = eval::windows_of(*windows, options.windows);
+    if (material.windows.empty())
+      return fail(Code::bad_input, "--windows: the held-out text has no such window");
   }
   return material;
 }
 
-/// Puts the file's budgets, or what its curves make of a configuration's quality, into every
-/// configuration with that knob.
-Result<void> give_layer_budgets(const std::string& file, const eval::Subject& subject,
-                                std::vector<eval::Case>& cases) {
+/// Puts the file's budgets, or what its curves make of a configuration's quality or of each of
+/// `increases`, into every configuration with that knob.
+Result<void> give_layer_budgets(const std::string& file, Span<const double> increases,
+                                const eval::Subject& subject, std::vector<eval::Case>& cases) {
   const auto loaded = subject.load_budgets(file);
   if (!loaded) return tl::unexpected<Error>(loaded.error());
-  for (eval::Case& how : cases) {
-    if (!bsd::reads_quality(how.policy)) continue;
-    bsd::LayerBudgets budgets = *loaded;
-    if (how.quality) {
-      auto kept = bsd::allocate_quality(budgets.curves, *how.quality);
-      if (!kept) return fail(file, std::move(kept).error());
-      budgets.layers = *std::move(kept);
+  std::vector<eval::Case> given;
+  const auto give = [&](eval::Case how, const Result<std::vector<double>>& kept) -> Result<void> {
+    if (!kept) return fail(file, kept.error());
+    how.layer_quality = *kept;
+    how.quality = bsd::LayerBudgets{{}, *kept, {}}.mean();
+    given.push_back(std::move(how));
+    return {};
+  };
+  for (const eval::Case& how : cases) {
+    if (!bsd::reads_quality(how.policy)) {
+      given.push_back(how);
+    } else if (how.quality) {
+      WDMOE_TRY(give(how, bsd::allocate_quality(loaded->curves, *how.quality)));
+    } else if (increases.empty()) {
+      WDMOE_TRY(give(how, loaded->layers));
     }
-    how.layer_quality = budgets.layers;
-    how.quality = budgets.mean();
+    for (const double increase : increases)
+      if (bsd::reads_quality(how.policy))
+        WDMOE_TRY(give(how, bsd::allocate_increase(loaded->curves, increase)));
   }
+  cases = std::move(given);
   return {};
 }
 
@@ -115,7 +130,7 @@ Result<int> run_eval(const EvalOptions& options) {
   for (eval::Case& how : *cases)
     if (bsd::reads_quality(how.policy)) how.row_quality = options.row_quality;
   if (!options.layer_budgets.empty())
-    WDMOE_TRY(give_layer_budgets(options.layer_budgets, **subject, *cases));
+    WDMOE_TRY(give_layer_budgets(options.layer_budgets, options.increases, **subject, *cases));
   const auto material = load_material(options, **subject);
   if (!material) return tl::unexpected<Error>(material.error());
 
@@ -169,9 +184,18 @@ void add_options(CLI::App& command, EvalOptions& options) {
   command.add_option("--seed", options.local.seed, "of the cell's channels")
       ->needs(scenario)
       ->capture_default_str();
-  command.add_option("--layer-budgets", options.layer_budgets,
-                     "a quality for each layer, from wdmoe eval sensitivity; with --quality: the "
-                     "best split of that mean");
+  auto* budgets =
+      command.add_option("--layer-budgets", options.layer_budgets,
+                         "a quality for each layer, from wdmoe eval sensitivity; with --quality: "
+                         "the best split of that mean");
+  command
+      .add_option("--increase", options.increases,
+                  "in place of --quality: loss for the layers to spend, nats a token, where it "
+                  "saves most time; several: a row for each")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber)
+      ->needs(budgets)
+      ->excludes("--quality");
   command
       .add_option("--row-quality", options.row_quality,
                   "least kept gate mass of every single row, for budget and minmax")
@@ -207,6 +231,14 @@ void add_eval(Commands& commands) {
       command
           .add_option("--sets", options->sets, "only these evaluation sets, separated by commas")
           ->delimiter(',');
+    const std::map<std::string, eval::Windows> windows{{"all", eval::Windows::all},
+                                                       {"measured", eval::Windows::measured},
+                                                       {"others", eval::Windows::others}};
+    if (heldout)
+      command
+          .add_option("--windows", options->windows,
+                      "all of the held-out text, what eval sensitivity measured on, or the others")
+          ->transform(CLI::CheckedTransformer(windows));
     command.footer(
         "The first row is plain top-k (with --bsd and no --policy the only one, the system as it "
         "is\n"

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -30,6 +31,7 @@ struct EvalSensitivityOptions {
   std::string data, out;
   std::vector<double> points{0.95, 0.85, 0.7};
   double quality = 0.9;
+  std::optional<double> increase, row_quality;
   std::size_t limit = 0;
 };
 
@@ -42,6 +44,7 @@ std::string curves_text(const bsd::LayerBudgets& budgets) {
     const char* separator = " ";
     for (const bsd::SensitivityPoint& point : budgets.curves[layer]) {
       text += fmt::format("{}{:.3f}: {:+.2f}", separator, point.kept, 1e3 * point.nll_increase);
+      if (point.saved_s) text += fmt::format(" for {:.3f} ms", 1e3 * *point.saved_s);
       separator = ", ";
     }
     text += fmt::format(" | {:.3f} |\n", budgets.layers[layer]);
@@ -71,6 +74,18 @@ Result<void> try_to_write(const std::string& file) {
   return {};
 }
 
+/// What one layer's budget is tried with.
+eval::Case sensitivity_probe(const EvalSensitivityOptions& options) {
+  if (options.local.scenario.empty()) return {"budget", "", {}, {}};
+  return {"minmax", "exact", {}, {}, options.row_quality};
+}
+
+Result<std::vector<double>> spend_budget(const EvalSensitivityOptions& options,
+                                         const bsd::LayerBudgets& budgets) {
+  if (options.increase) return bsd::allocate_increase(budgets.curves, *options.increase);
+  return bsd::allocate_quality(budgets.curves, options.quality);
+}
+
 Result<int> run_eval_sensitivity(const EvalSensitivityOptions& options) {
   if (options.points.empty() || options.points.size() > kMostPoints ||
       std::any_of(options.points.begin(), options.points.end(),
@@ -98,17 +113,20 @@ Result<int> run_eval_sensitivity(const EvalSensitivityOptions& options) {
       bar.update(done++, runs);
       return (*subject)->run(how, material, [](std::size_t) {});
     };
-    auto curves = eval::measure_curves(layers, options.points, halves->measured, run_case);
+    auto curves = eval::measure_curves(layers, options.points, sensitivity_probe(options),
+                                       halves->measured, run_case);
     if (!curves) return tl::unexpected<Error>(std::move(curves).error());
     budgets.curves = *std::move(curves);
-    auto kept = bsd::allocate_quality(budgets.curves, options.quality);
-    if (!kept) return fail("--quality", std::move(kept).error());
+    auto kept = spend_budget(options, budgets);
+    if (!kept) return fail(options.increase ? "--increase" : "--quality", std::move(kept).error());
     budgets.layers = *std::move(kept);
-    tried = eval::compare_budgets(budgets.layers, halves->tried, run_case);
+    tried =
+        eval::compare_budgets(budgets.layers, sensitivity_probe(options), halves->tried, run_case);
     if (!tried) return tl::unexpected<Error>(tried.error());
   }
   WDMOE_TRY(bsd::save_layer_budgets(options.out, budgets));
-  const eval::ReportHead head{options.local.model + ", other text than was measured on", "", 0};
+  const eval::ReportHead head{options.local.model + ", other text than was measured on",
+                              options.local.scenario, options.local.seed};
   std::fputs((curves_text(budgets) + "\n" +
               eval::format_report(head, halves->tried, *tried, eval::Format::md) + "\nwrote " +
               options.out + "\n")
@@ -128,8 +146,26 @@ void add_eval_sensitivity(CLI::App& group, Commands& commands) {
   });
   command.add_option("--model", options->local.model, "Hugging Face directory")->required();
   command.add_option("--out", options->out, "file of budgets to write (JSON)")->required();
-  command.add_option("--quality", options->quality, "mean kept gate mass to spend over the layers")
+  auto* quality =
+      command.add_option("--quality", options->quality, "mean kept gate mass over the layers")
+          ->check(CLI::Range(0.0, 1.0))
+          ->capture_default_str();
+  auto* scenario = command.add_option(
+      "--scenario", options->local.scenario,
+      "cell (TOML) to measure in with minmax and exact allocation: also what time a layer saves");
+  command
+      .add_option("--increase", options->increase,
+                  "in place of --quality: loss to spend, nats a token, where it saves most time")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(scenario)
+      ->excludes(quality);
+  command
+      .add_option("--row-quality", options->row_quality,
+                  "least kept gate mass of every single row while measuring in a cell")
       ->check(CLI::Range(0.0, 1.0))
+      ->needs(scenario);
+  command.add_option("--seed", options->local.seed, "of the cell's channels")
+      ->needs(scenario)
       ->capture_default_str();
   command.add_option("--points", options->points, "qualities at which each layer is measured")
       ->delimiter(',')
@@ -143,7 +179,9 @@ void add_eval_sensitivity(CLI::App& group, Commands& commands) {
       ->capture_default_str();
   command.footer(
       "Every second window of 512 tokens is measured on, the others show what the budgets are\n"
-      "worth: the policy `budget` with the same quality in every layer, and with these.");
+      "worth: the policy `budget` (in a cell: `minmax` with exact allocation) with the same "
+      "quality\n"
+      "in every layer, and with these.");
 }
 
 }  // namespace wdmoe::cli

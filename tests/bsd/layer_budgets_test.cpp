@@ -87,9 +87,68 @@ TEST_CASE("allocate_quality: a dent in a curve is bridged, a harmless layer pays
   CHECK_FALSE(allocate_quality({}, 1));
 }
 
+TEST_CASE("allocate_increase: no other split of the loss on a fine grid saves more") {
+  std::mt19937_64 random(2);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  for (int repetition = 0; repetition < 50; ++repetition) {
+    CAPTURE(repetition);
+    std::vector<SensitivityCurve> curves{random_curve(random), random_curve(random),
+                                         random_curve(random)};
+    for (SensitivityCurve& curve : curves) {
+      double saved = 0, gain = 5 + uniform(random);  // concave: each step saves less than the last
+      SensitivityPoint above{1, 0};
+      for (SensitivityPoint& point : curve) {
+        point.nll_increase = std::max(point.nll_increase, above.nll_increase + 0.01);
+        point.saved_s = saved += (above.kept - point.kept) * (gain *= 0.7);
+        above = point;
+      }
+    }
+    const double budget = 0.15;
+    const auto kept = allocate_increase(curves, budget);
+    REQUIRE(kept);
+    const auto saved_at = [&](std::size_t layer, double quality) {
+      SensitivityPoint above{1, 0, 0.0};
+      for (const SensitivityPoint& below : curves[layer]) {
+        if (quality >= below.kept - 1e-12)
+          return *above.saved_s + (above.kept - quality) / (above.kept - below.kept) *
+                                      (*below.saved_s - *above.saved_s);
+        above = below;
+      }
+      return *above.saved_s;
+    };
+    double ours = 0, cost = 0, best = 0;
+    for (std::size_t layer = 0; layer < 3; ++layer) {
+      ours += saved_at(layer, (*kept)[layer]);
+      cost += interpolated(curves[layer], (*kept)[layer]);
+    }
+    CHECK(cost <= budget + 1e-9);
+    for (double a = curves[0].back().kept; a <= 1; a += 0.02)
+      for (double b = curves[1].back().kept; b <= 1; b += 0.02)
+        for (double c = curves[2].back().kept; c <= 1; c += 0.02)
+          if (interpolated(curves[0], a) + interpolated(curves[1], b) +
+                  interpolated(curves[2], c) <=
+              budget)
+            best = std::max(best, saved_at(0, a) + saved_at(1, b) + saved_at(2, c));
+    // The hull bridges dents in these curves, of loss over time, by at most that much.
+    CHECK(ours >= best * 0.97);
+  }
+}
+
+TEST_CASE("allocate_increase: what is free is taken, what was not measured is left alone") {
+  const std::vector<SensitivityCurve> curves{{{0.8, -0.1, 2.0}}, {{0.9, 0.2, 1.0}}, {}};
+  CHECK(*allocate_increase(curves, 0) == std::vector<double>{0.8, 1, 1});
+  const auto half = allocate_increase(curves, 0.1);
+  REQUIRE(half);
+  CHECK((*half)[1] == doctest::Approx(0.95));
+  CHECK(*allocate_increase(curves, 9) == std::vector<double>{0.8, 0.9, 1});
+  CHECK_FALSE(allocate_increase(curves, -1));
+  const std::vector<SensitivityCurve> without{{{0.8, 0.1}}};
+  CHECK(allocate_increase(without, 1).error().text.find("--scenario") != std::string::npos);
+}
+
 TEST_CASE("layer budgets: a file reads back as it was written") {
   const test::TempFolder folder;
-  const LayerBudgets budgets{"abc", {0.25, 1.0}, {{{0.5, -0.01}, {0.25, 0.125}}, {}}};
+  const LayerBudgets budgets{"abc", {0.25, 1.0}, {{{0.5, -0.01}, {0.25, 0.125, 0.5}}, {}}};
   REQUIRE(save_layer_budgets(folder / "b.json", budgets));
   const auto read = load_layer_budgets(folder / "b.json", "abc", 2);
   REQUIRE(read);
@@ -97,6 +156,8 @@ TEST_CASE("layer budgets: a file reads back as it was written") {
   REQUIRE(read->curves.size() == 2);
   CHECK(read->curves[0][1].kept == 0.25);
   CHECK(read->curves[0][0].nll_increase == -0.01);
+  CHECK_FALSE(read->curves[0][0].saved_s);
+  CHECK(read->curves[0][1].saved_s == 0.5);
   CHECK(read->mean() == 0.625);
 
   const auto other = load_layer_budgets(folder / "b.json", "xyz", 2);
