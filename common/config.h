@@ -65,7 +65,7 @@ struct IsDuration<std::chrono::duration<Rep, Period>> : std::true_type {};
 
 template <class T>
 Value value_of(const T& field) {
-  if constexpr (std::is_same_v<T, bool>)
+  if constexpr (std::is_same_v<T, bool>)  // NOLINT(bugprone-branch-clone): branches differ in type
     return field;
   else if constexpr (std::is_integral_v<T>)
     return static_cast<std::int64_t>(field);
