@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/field.h"
 
 namespace {
 
@@ -43,6 +44,7 @@ int run(int argc, char** argv) {
   wdmoe::cli::add_policy(commands);
   wdmoe::cli::add_radio(commands);
   wdmoe::cli::add_trace(commands);
+  wdmoe::cli::add_field(commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help is one too

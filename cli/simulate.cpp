@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cli/command.h"
+#include "cli/gnuplot.h"
 #include "cli/progress.h"
 #include "common/process.h"
 #include "common/threads.h"
@@ -35,25 +36,6 @@ struct SimulateOptions {
   std::size_t threads = 0, seeds = 0, batches = 0;
   bool no_figures = false, print = false;
 };
-
-Result<void> draw(const sim::Figure& figure, const std::filesystem::path& folder) {
-  const std::string script = figure.name + ".gp";
-  WDMOE_TRY(weights::write_text(folder / script, figure.commands));
-  ProcessOptions options;
-  options.arguments = {"gnuplot", script};
-  options.folder = folder.string();
-  options.output_file = (folder / (figure.name + ".log")).string();
-  auto gnuplot = Process::start(options);
-  if (!gnuplot) return tl::unexpected<Error>(std::move(gnuplot).error());
-  constexpr std::chrono::seconds kPatience{60};
-  const auto status = gnuplot->wait(kPatience);
-  if (status != 0)
-    return fail(Code::io, "gnuplot failed on " + (folder / script).string() + "; see " +
-                              *options.output_file);
-  std::error_code ignored;
-  std::filesystem::remove(*options.output_file, ignored);
-  return {};
-}
 
 Result<sim::Scenario> scenario_of(const SimulateOptions& options) {
   auto scenario = sim::load_scenario(options.scenario);
@@ -93,7 +75,7 @@ Result<int> simulate(const SimulateOptions& options) {
   WDMOE_TRY(weights::write_text(out / "summary.json", sim::json_of(*scenario, summaries)));
   if (!options.no_figures)
     for (const sim::Figure& figure : sim::figures_of(*scenario, summaries))
-      WDMOE_TRY(draw(figure, out));
+      WDMOE_TRY(draw(figure.name, figure.commands, out));
   std::fputs(sim::table_of(summaries).c_str(), stdout);
   return 0;
 }

@@ -6,9 +6,11 @@
 using namespace wdmoe;
 using namespace wdmoe::bsd;
 
-TEST_CASE("fleet: a warm exchange does not allocate") {
+namespace {
+
+void exchange_without_allocating(const std::string& endpoint) {
   constexpr std::size_t kRows = 40;
-  Cell cell(DType::f16);
+  Cell cell(DType::f16, std::nullopt, endpoint);
   const test::FakeFleet fakes(cell.context, cell.weights, 3, cell.agent());
   REQUIRE(cell.complete());
   const auto x = test::random_rows(kRows, kHidden, 1);
@@ -32,4 +34,14 @@ TEST_CASE("fleet: a warm exchange does not allocate") {
   const std::size_t after = test::allocations_of_this_thread();
   CHECK(good);
   CHECK(after == before);
+}
+
+}  // namespace
+
+TEST_CASE("fleet: a warm exchange does not allocate") {
+  exchange_without_allocating("");  // ipc
+}
+
+TEST_CASE("fleet: nor does watching TCP connections") {
+  exchange_without_allocating("tcp://127.0.0.1:*");
 }
