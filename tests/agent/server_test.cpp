@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/fake_fleet.h"
+#include "tests/support/socket_control.h"
 #include "tests/support/temp_folder.h"
 
 using namespace wdmoe;
@@ -82,7 +83,8 @@ TEST_CASE("server: says Hello, is not ready before Welcome, answers after it, sa
   CHECK(station.next<wire::Goodbye>().reason == "stopping");
 }
 
-TEST_CASE("server: paces its answers as told, until the share is over") {
+TEST_CASE("server: paces its answers as told, until the share is over" *
+          doctest::skip(!test::controls_sockets())) {
   Station station("tcp://127.0.0.1:*");
   const test::RandomExperts weights(1, 1, 8, 8);
   const test::FakeAgent agent(station.context, weights, station.agent());

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/socket_control.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/zmq_talk.h"
 
@@ -23,7 +24,8 @@ std::uint32_t pacing_at(Uplink& uplink, int ms) {
 
 }  // namespace
 
-TEST_CASE("uplink: keeps to its share until the lifetime is over") {
+TEST_CASE("uplink: keeps to its share until the lifetime is over" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk talk("tcp://127.0.0.1:*");
   Uplink uplink;
   CHECK_FALSE(uplink.report(at(0)));  // nothing heard yet
@@ -42,7 +44,8 @@ TEST_CASE("uplink: keeps to its share until the lifetime is over") {
   CHECK(uplink.next_due() == Instant::max());
 }
 
-TEST_CASE("uplink: a share of nothing ends the pacing, a tiny one leaves room for heartbeats") {
+TEST_CASE("uplink: a share of nothing ends the pacing, a tiny one leaves room for heartbeats" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk talk("tcp://127.0.0.1:*");
   Uplink uplink;
   uplink.heard(talk.dealer->source());
@@ -54,7 +57,8 @@ TEST_CASE("uplink: a share of nothing ends the pacing, a tiny one leaves room fo
   CHECK(pacing_at(uplink, 30) == 0);
 }
 
-TEST_CASE("uplink: a new connection is paced as the one before it was") {
+TEST_CASE("uplink: a new connection is paced as the one before it was" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk first("tcp://127.0.0.1:*"), second("tcp://127.0.0.1:*");
   Uplink uplink;
   uplink.heard(first.dealer->source());
@@ -64,7 +68,8 @@ TEST_CASE("uplink: a new connection is paced as the one before it was") {
   CHECK(pacing_at(uplink, 0) == 8'000);
 }
 
-TEST_CASE("uplink: reports come now and then, with the kernel's numbers") {
+TEST_CASE("uplink: reports come now and then, with the kernel's numbers" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk talk("tcp://127.0.0.1:*");
   Uplink uplink;
   uplink.heard(talk.dealer->source());

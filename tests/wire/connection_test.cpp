@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/fd.h"
+#include "tests/support/socket_control.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/zmq_talk.h"
 
@@ -23,7 +24,8 @@ int tos_of(int fd) {
 
 }  // namespace
 
-TEST_CASE("connection: both ends of a TCP connection are found from a message") {
+TEST_CASE("connection: both ends of a TCP connection are found from a message" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk talk("tcp://127.0.0.1:*");
   const auto station = Connection::find(talk.incoming.source);
   const auto agent = Connection::find(talk.dealer->source());
@@ -68,7 +70,8 @@ TEST_CASE("connection: a descriptor that leads elsewhere is not touched") {
   CHECK(station->alive());
 }
 
-TEST_CASE("connection: pacing and priority are read back as set") {
+TEST_CASE("connection: pacing and priority are read back as set" *
+          doctest::skip(!test::controls_sockets())) {
   test::ZmqTalk talk("tcp://127.0.0.1:*");
   const auto agent = Connection::find(talk.dealer->source());
   REQUIRE(agent);
