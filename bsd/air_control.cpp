@@ -76,17 +76,15 @@ void AirControl::tell_limits() {
   for (const shaping::ActuatorReport& actuator : report.actuators)
     for (const shaping::Observed& seen : actuator.observed) pass_on(seen);
   for (const shaping::AgentInput& agent : agents_) {
+    const shaping::Share* share = shaping::find_slot(report.plan.shares, agent.slot);
     double down = 0, up = 0;
     for (const shaping::ActuatorReport& actuator : report.actuators) {
       if (actuator.name == "dry-run" || actuator.health.degraded) continue;
-      for (const shaping::Observed& set : actuator.observed) {
-        if (set.slot != agent.slot) continue;
-        if (set.up_bps) up = *set.up_bps;
-        // What tc sets is a guarantee; the ceiling is the limit.
-        if (set.down_bps)
-          for (const shaping::Share& share : report.plan.shares)
-            if (share.slot == agent.slot) down = share.down_ceiling_bps;
-      }
+      const shaping::Observed* set = shaping::find_slot(actuator.observed, agent.slot);
+      if (set == nullptr) continue;
+      if (set->up_bps) up = *set->up_bps;
+      // What tc sets is a guarantee; the ceiling is the limit.
+      if (set->down_bps && share != nullptr) down = share->down_ceiling_bps;
     }
     const auto limit = [](double bps) { return bps < shaping::kUnlimitedBps ? bps : 0; };
     fleet_.set_limits(agent.slot, limit(down), limit(up));

@@ -275,10 +275,8 @@ void add_shaper(const shaping::ShaperReport& shaper, std::vector<MetricFamily>& 
         .add(actuator.failed, {{"actuator", actuator.name}, {"outcome", "failed"}});
     degraded.add(actuator.health.degraded ? 1.0 : 0.0, {{"actuator", actuator.name}});
     for (const shaping::Observed& one : actuator.observed) {
-      const auto share =
-          std::find_if(shaper.plan.shares.begin(), shaper.plan.shares.end(),
-                       [&one](const shaping::Share& each) { return each.slot == one.slot; });
-      if (share == shaper.plan.shares.end()) continue;
+      const shaping::Share* share = shaping::find_slot(shaper.plan.shares, one.slot);
+      if (share == nullptr) continue;
       const auto add = [&](const std::optional<double>& bps, const char* direction) {
         if (bps)
           observed.add(

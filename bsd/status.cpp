@@ -93,11 +93,11 @@ json agent_json(const StatusInput& status, std::size_t slot) {
   body["commanded"] = json();
   body["observed"] = json::object();
   if (!status.air.shaper) return body;
-  for (const shaping::Share& share : status.air.shaper->plan.shares)
-    if (share.slot == slot) body["commanded"] = share_json(share);
+  if (const auto* share = shaping::find_slot(status.air.shaper->plan.shares, slot))
+    body["commanded"] = share_json(*share);
   for (const shaping::ActuatorReport& actuator : status.air.shaper->actuators)
-    for (const shaping::Observed& observed : actuator.observed)
-      if (observed.slot == slot) body["observed"][actuator.name] = observed_json(observed);
+    if (const auto* observed = shaping::find_slot(actuator.observed, slot))
+      body["observed"][actuator.name] = observed_json(*observed);
   return body;
 }
 

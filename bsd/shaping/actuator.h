@@ -4,6 +4,7 @@
 // change of the shares, one observe() a tick.  Rates are bit/s of payload (radio/link_state.h); an
 // actuator that sets rates on the wire converts.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -49,6 +50,14 @@ struct Observed {
   std::optional<radio::StationSample> station =
       std::nullopt;  ///< wifi's; at_s is the caller's to set
 };
+
+/// The one of `all` (values with a `slot`) that is this agent's; null: none.
+template <class Range>
+const typename Range::value_type* find_slot(const Range& all, std::size_t slot) {
+  const auto at =
+      std::find_if(all.begin(), all.end(), [slot](const auto& one) { return one.slot == slot; });
+  return at == all.end() ? nullptr : &*at;
+}
 
 /// Whether an actuator does what it is told.
 struct Health {

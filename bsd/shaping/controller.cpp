@@ -24,10 +24,9 @@ double relative_change(double from, double to) {
   return std::max(from / to, to / from) - 1;
 }
 
-const Share* find(Span<const Share> shares, std::size_t slot) {
-  const auto at = std::find_if(shares.begin(), shares.end(),
-                               [slot](const Share& share) { return share.slot == slot; });
-  return at == shares.end() ? nullptr : &*at;
+/// What carries `bps` over the whole of `band`.
+radio::Link link_over(Hertz band, double bps) {
+  return radio::measured_link(BitsPerSecond(std::min(bps, kMostBitsPerHertz * band.value())), band);
 }
 
 }  // namespace
@@ -144,10 +143,7 @@ Result<void> Controller::want(Span<const AgentInput> agents, double bits_per_row
     problem.bits_per_token = Bits(bits_per_row);
     for (std::size_t k = 0; k < demands_.size(); ++k) {
       const auto gain = [&](double bps) {
-        const double most = kMostBitsPerHertz * problem.bandwidth.value();
-        const auto link =
-            radio::measured_link(BitsPerSecond(std::min(bps, most)), problem.bandwidth);
-        return radio::gain_of(link, kPower, problem.noise);
+        return radio::gain_of(link_over(problem.bandwidth, bps), kPower, problem.noise);
       };
       demands_[k].power_dl = demands_[k].power_ul = kPower;
       demands_[k].gain_dl = gain(rates_[2 * k]);
@@ -210,7 +206,7 @@ void Controller::add_wanted(const AgentInput& agent, std::size_t k, double down_
 double Controller::use_of(Span<const Share> shares) const {
   double turns = 0, down = 0, up = 0, common = 0, most = 0, down_bps = 0, up_bps = 0;
   for (std::size_t k = 0; k < decision_.wanted.size(); ++k) {
-    const Share* share = find(shares, decision_.wanted[k].slot);
+    const Share* share = find_slot(shares, decision_.wanted[k].slot);
     if (share == nullptr) continue;
     down_bps += share->down_bps;
     up_bps += share->up_bps;
@@ -220,9 +216,7 @@ double Controller::use_of(Span<const Share> shares) const {
     most = std::max({most, down_part, up_part});
     if (!options_.medium || *options_.medium == Medium::airtime) continue;
     const auto band = [&](double bps, double whole) {
-      const double limit = kMostBitsPerHertz * options_.bandwidth.value();
-      const auto link =
-          radio::measured_link(BitsPerSecond(std::min(whole, limit)), options_.bandwidth);
+      const auto link = link_over(options_.bandwidth, whole);
       return radio::bandwidth_for(link, BitsPerSecond(bps)) / options_.bandwidth;
     };
     const double down_band = band(share->down_bps, rates_[2 * k]);
@@ -256,7 +250,7 @@ void Controller::keep_within_capacity() {
 double Controller::greatest_change() const {
   double change = 0;
   for (const Share& wanted : decision_.wanted)
-    if (const Share* share = find(plan_.shares, wanted.slot))
+    if (const Share* share = find_slot(plan_.shares, wanted.slot))
       change = std::max({change, relative_change(share->down_bps, wanted.down_bps),
                          relative_change(share->up_bps, wanted.up_bps)});
   return change;
@@ -265,7 +259,7 @@ double Controller::greatest_change() const {
 bool Controller::same_agents() const {
   return plan_.shares.size() == decision_.wanted.size() &&
          std::all_of(decision_.wanted.begin(), decision_.wanted.end(), [this](const Share& wanted) {
-           const Share* share = find(plan_.shares, wanted.slot);
+           const Share* share = find_slot(plan_.shares, wanted.slot);
            return share != nullptr && share->address == wanted.address;
          });
 }
@@ -274,7 +268,7 @@ bool Controller::same_agents() const {
 void Controller::take_steps() {
   std::vector<Share> next = decision_.wanted;
   for (std::size_t k = 0; k < next.size(); ++k) {
-    const Share* old = find(plan_.shares, next[k].slot);
+    const Share* old = find_slot(plan_.shares, next[k].slot);
     if (old == nullptr) continue;
     const auto step = [](double from, double to, double rate) {
       return std::min(std::clamp(to, from / kMostStep, from * kMostStep), kUse * rate);

@@ -26,10 +26,9 @@ void append_csv(std::string& text, const Decision& decision, const Plan& plan,
     const int size = std::snprintf(part, sizeof part, format, values...);
     text.append(part, static_cast<std::size_t>(std::clamp(size, 0, int{sizeof part} - 1)));
   };
-  const auto share_of = [](Span<const Share> shares, std::size_t slot) {
-    const auto at = std::find_if(shares.begin(), shares.end(),
-                                 [slot](const Share& share) { return share.slot == slot; });
-    return at == shares.end() ? Share{} : *at;
+  const auto share_of = [](const std::vector<Share>& shares, std::size_t slot) {
+    const Share* share = find_slot(shares, slot);
+    return share == nullptr ? Share{} : *share;
   };
   const auto head = [&] {
     add("%.6f,%llu,%llu,", decision.at_s, static_cast<unsigned long long>(decision.tick),

@@ -7,13 +7,6 @@
 namespace wdmoe::shaping {
 namespace {
 
-template <class T>
-const T* find(Span<const T> all, std::size_t slot) {
-  const auto at =
-      std::find_if(all.begin(), all.end(), [slot](const T& one) { return one.slot == slot; });
-  return at == all.end() ? nullptr : &*at;
-}
-
 /// An actuator may enforce the share or, lending what is free, the ceiling.
 bool is_commanded(double set, double share, double ceiling) {
   const auto near = [set](double wanted) {
@@ -42,7 +35,7 @@ Health EffectCheck::judge(double now_s, const Plan& plan, Span<const Observed> o
     if (!health.degraded) health = {true, std::move(reason)};
   };
   for (const Share& share : plan.shares) {
-    const Observed* seen = find(observed, share.slot);
+    const Observed* seen = find_slot(observed, share.slot);
     if (seen == nullptr) {
       degrade(share.agent + " is not shaped: nothing is set for it");
       continue;
@@ -51,7 +44,7 @@ Health EffectCheck::judge(double now_s, const Plan& plan, Span<const Observed> o
       degrade(differs(share, "downlink", share.down_bps, *seen->down_bps));
     if (seen->up_bps && !is_commanded(*seen->up_bps, share.up_bps, share.up_ceiling_bps))
       degrade(differs(share, "uplink", share.up_bps, *seen->up_bps));
-    if (const Traffic* passed = find(traffic, share.slot);
+    if (const Traffic* passed = find_slot(traffic, share.slot);
         passed != nullptr && bypassed(now_s, *seen, *passed))
       degrade(share.agent + "'s traffic does not pass what was set: is this the right interface?");
   }
