@@ -13,4 +13,12 @@ bool may_administer_network() {
   return (sets[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)) != 0;
 }
 
+Result<void> require_network_admin(const std::string& actuator, const std::string& what) {
+  if (may_administer_network()) return {};
+  return fail(Code::denied, actuator + ": changing " + what +
+                                " needs CAP_NET_ADMIN: run as root, or give the unit "
+                                "AmbientCapabilities=CAP_NET_ADMIN (docs/radio.md), or leave the " +
+                                actuator + " actuator out");
+}
+
 }  // namespace wdmoe::shaping

@@ -58,12 +58,7 @@ Result<std::unique_ptr<Tc>> Tc::open(const TcOptions& options) {
   if (!socket) return tl::unexpected<Error>(socket.error());
   auto interface = socket->find(options.interface);
   if (!interface) return fail("tc", interface.error());
-  if (!may_administer_network())
-    return fail(
-        Code::denied,
-        "tc: changing the queues of " + options.interface +
-            " needs CAP_NET_ADMIN: run as root, or give the unit "
-            "AmbientCapabilities=CAP_NET_ADMIN (docs/radio.md), or leave the tc actuator out");
+  WDMOE_TRY(require_network_admin(kActuator, "the queues of " + options.interface));
   auto claim = Claim::take(kActuator, interface->name);
   if (!claim) return fail("tc", claim.error());
   const Records records(options.state_directory);

@@ -90,11 +90,7 @@ Result<std::unique_ptr<Wifi>> Wifi::open(const WifiOptions& options) {
     return fail(Code::unsupported, "wifi: " + interface->name +
                                        " is not an access point: only that weighs stations; use "
                                        "tc, uplink or order here");
-  if (!may_administer_network())
-    return fail(Code::denied, "wifi: changing " + options.interface +
-                                  " needs CAP_NET_ADMIN: run as root, or give the unit "
-                                  "AmbientCapabilities=CAP_NET_ADMIN (docs/radio.md), or leave the "
-                                  "wifi actuator out");
+  WDMOE_TRY(require_network_admin(kActuator, options.interface));
   auto claim = Claim::take(kActuator, interface->name);
   if (!claim) return fail("wifi", claim.error());
   const auto cleaned =
