@@ -43,16 +43,6 @@ bool is_hex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-std::string hex(const unsigned char* bytes, std::size_t size) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (std::size_t i = 0; i < size; ++i) {
-    out += kDigits[bytes[i] >> 4];
-    out += kDigits[bytes[i] & 15];
-  }
-  return out;
-}
-
 tl::unexpected<Error> failed(const fs::path& file, const char* what) {
   return fail(errno == ENOENT ? Code::not_found : Code::io,
               file.string() + ": cannot " + what + ": " + std::strerror(errno) +
@@ -131,7 +121,7 @@ Result<std::string> add_api_key(const fs::path& file, const std::string& name) {
   std::array<unsigned char, kSecretBytes> secret{};
   if (RAND_bytes(secret.data(), static_cast<int>(secret.size())) != 1)
     return fail(Code::io, "no random numbers from OpenSSL; is /dev/urandom there?");
-  std::string key = std::string(kPrefix) + hex(secret.data(), secret.size());
+  std::string key = std::string(kPrefix) + weights::hex_of(secret);
   OPENSSL_cleanse(secret.data(), secret.size());
   const std::string line = name + std::string(kScheme) + digest_of(key) + "\n";
   if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||

@@ -11,6 +11,9 @@ struct evp_md_ctx_st;
 
 namespace wdmoe::weights {
 
+/// Two lower-case digits a byte.
+std::string hex_of(Span<const unsigned char> bytes);
+
 class Sha256 {
  public:
   Sha256();
