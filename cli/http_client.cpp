@@ -1,5 +1,6 @@
 #include "cli/http_client.h"
 
+#include <cstdio>
 #include <limits>
 #include <optional>
 
@@ -131,6 +132,20 @@ Result<nlohmann::json> json_of(const Result<HttpResponse>& response) {
   if (!body.is_object())
     return fail(Code::bad_input, "the answer is not JSON; is this a base station's address?");
   return body;
+}
+
+Result<int> print_answer(const Result<HttpResponse>& response, const char* path, bool as_json,
+                         std::string (*table_of)(const nlohmann::json&)) {
+  const auto body = json_of(response);
+  if (!body) return tl::unexpected<Error>(body.error());
+  try {
+    const std::string text = as_json ? body->dump(2) + "\n" : table_of(*body);
+    std::fputs(text.c_str(), stdout);
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::bad_input,
+                std::string("unexpected answer from ") + path + ": " + error.what());
+  }
+  return 0;
 }
 
 std::string json_text(const nlohmann::json& body) {

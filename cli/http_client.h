@@ -55,6 +55,10 @@ class HttpClient {
 
 /// The body of a 200, a JSON object.  Errors: those of the request, error_from(), bad_input.
 Result<nlohmann::json> json_of(const Result<HttpResponse>& response);
+/// Prints the answer of a base station to `path`: as JSON, or as `table_of` makes it; exit code 0.
+/// Errors: those of json_of(); bad_input when `table_of` misses something in it.
+Result<int> print_answer(const Result<HttpResponse>& response, const char* path, bool as_json,
+                         std::string (*table_of)(const nlohmann::json&));
 /// A request's body.  Bad UTF-8, which JSON cannot carry, is replaced.
 std::string json_text(const nlohmann::json& body);
 

@@ -1,6 +1,5 @@
 // `wdmoe policy show|set`: how a running system chooses experts.
 
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,16 +54,7 @@ Result<HttpResponse> ask(const PolicyOptions& options, const HttpClient& client)
 Result<int> run_policy(const PolicyOptions& options) {
   auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
-  const auto state = json_of(ask(options, *client));
-  if (!state) return tl::unexpected<Error>(state.error());
-  try {
-    const std::string text = options.output == "json" ? state->dump(2) + "\n" : table_of(*state);
-    std::fputs(text.c_str(), stdout);
-  } catch (const json::exception& error) {
-    return fail(Code::bad_input,
-                std::string("unexpected answer from ") + kPath + ": " + error.what());
-  }
-  return 0;
+  return print_answer(ask(options, *client), kPath, options.output == "json", table_of);
 }
 
 }  // namespace

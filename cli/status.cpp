@@ -2,7 +2,6 @@
 // they were granted, and what the controller of the radio does.
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -147,16 +146,7 @@ std::string table_of(const json& status) {
 Result<int> run_status(const StatusOptions& options) {
   auto client = options.bsd.client();
   if (!client) return tl::unexpected<Error>(client.error());
-  const auto status = json_of(client->get(kPath));
-  if (!status) return tl::unexpected<Error>(status.error());
-  try {
-    const std::string text = options.output == "json" ? status->dump(2) + "\n" : table_of(*status);
-    std::fputs(text.c_str(), stdout);
-  } catch (const json::exception& error) {
-    return fail(Code::bad_input,
-                std::string("unexpected answer from ") + kPath + ": " + error.what());
-  }
-  return 0;
+  return print_answer(client->get(kPath), kPath, options.output == "json", table_of);
 }
 
 }  // namespace
