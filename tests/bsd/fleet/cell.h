@@ -52,6 +52,12 @@ struct Cell {
     agent.name = name;
     return agent;
   }
+  /// Of one that holds every expert.
+  test::FakeAgentOptions sole_agent(const std::string& name) const {
+    test::FakeAgentOptions sole = agent(name);
+    sole.experts = test::planned_experts(weights, 0, 1);
+    return sole;
+  }
 
   /// Services the fleet until `done`; the bound only ends a test that has failed.
   bool until(const std::function<bool()>& done) {

@@ -10,8 +10,7 @@ using namespace wdmoe::bsd;
 
 TEST_CASE("fleet: an agent that dies in the middle of a layer fails it cleanly, by name") {
   Cell cell;
-  auto options = cell.agent("mortal");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("mortal");
   Puppet puppet(cell, options, [](Puppet& self) {
     self.greet();
     self.receive();       // the Dispatch …
@@ -28,8 +27,7 @@ TEST_CASE("fleet: an agent that dies in the middle of a layer fails it cleanly, 
 
 TEST_CASE("fleet: an agent that dies with two exchanges under way fails both, and counts once") {
   Cell cell;
-  auto options = cell.agent("mortal");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("mortal");
   Puppet puppet(cell, options, [](Puppet& self) {
     self.greet();
     self.receive();
@@ -51,8 +49,7 @@ TEST_CASE("fleet: an agent that dies with two exchanges under way fails both, an
 
 TEST_CASE("fleet: a hanging agent fails the layer at the deadline; its late answer is dropped") {
   Cell cell(DType::f32, std::nullopt, {}, milliseconds(50));
-  auto options = cell.agent("sleeper");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("sleeper");
   EventFd gave_up;
   Puppet puppet(cell, options, [&](Puppet& self) {
     self.greet();
@@ -115,8 +112,7 @@ TEST_CASE("fleet: wrong answers fail the layer by name and reason") {
   for (const Case& c : cases) {
     CAPTURE(c.name);
     Cell cell;
-    auto options = cell.agent("liar");
-    options.experts = test::planned_experts(cell.weights, 0, 1);
+    auto options = cell.sole_agent("liar");
     Puppet puppet(cell, options, [&](Puppet& self) {
       self.greet();
       const auto dispatch = self.receive();
@@ -136,8 +132,7 @@ TEST_CASE("fleet: wrong answers fail the layer by name and reason") {
 
 TEST_CASE("fleet: an agent whose answers are bad three times in a row is out for a while") {
   Cell cell;
-  auto options = cell.agent("broken");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("broken");
   std::optional<wire::Welcome> second;
   EventFd done;
   Puppet puppet(cell, options, [&](Puppet& self) {
@@ -180,8 +175,7 @@ TEST_CASE("fleet: an agent whose answers are bad three times in a row is out for
 
 TEST_CASE("fleet: garbage and oversized frames from one peer do not disturb another") {
   Cell cell;
-  auto options = cell.agent("worker");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("worker");
   const test::FakeAgent worker(cell.context, cell.weights, options);
   REQUIRE(cell.complete());
   auto noisy = cell.agent("noisy");
@@ -216,8 +210,7 @@ TEST_CASE("fleet: garbage and oversized frames from one peer do not disturb anot
 
 TEST_CASE("fleet: a peer that never pauses does not suspend the deadline") {
   Cell cell(DType::f32, std::nullopt, {}, milliseconds(100));
-  auto options = cell.agent("chatty");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("chatty");
   std::atomic<bool> enough{false};
   Puppet puppet(cell, options, [&](Puppet& self) {
     self.greet();
@@ -237,8 +230,7 @@ TEST_CASE("fleet: a waiting layer gives signs of life and is given up when told 
   int signs = 0;
   cell.options.turning = [&signs] { return ++signs < 4; };
   cell.restart();
-  auto options = cell.agent("sleeper");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("sleeper");
   EventFd gave_up;
   Puppet puppet(cell, options, [&](Puppet& self) {
     self.greet();

@@ -134,8 +134,7 @@ TEST_CASE("fleet: waiting is what finish() waited; the devices' own time only if
     return true;
   };
   cell.restart();
-  auto options = cell.agent("patient");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("patient");
   Puppet puppet(cell, options, [&](Puppet& self) {
     self.greet();
     for (const std::size_t together : {1, 2}) {
@@ -181,8 +180,7 @@ TEST_CASE("fleet: waiting is what finish() waited; the devices' own time only if
 
 TEST_CASE("fleet: of two exchanges under way the younger may be answered first") {
   Cell cell;
-  auto options = cell.agent("juggler");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("juggler");
   Puppet puppet(cell, options, [](Puppet& self) {
     self.greet();
     std::vector<std::uint64_t> ids;

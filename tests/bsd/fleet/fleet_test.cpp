@@ -97,8 +97,7 @@ TEST_CASE("fleet: CURVE lets listed keys in under their own name only") {
             wire::ServerKeys{server->secret,
                              {{listed->public_key, "jetson"}, {std::string(40, '0'), "x"}}},
             "tcp://127.0.0.1:*");
-  auto options = cell.agent("jetson");
-  options.experts = test::planned_experts(cell.weights, 0, 1);
+  auto options = cell.sole_agent("jetson");
 
   options.keys = wire::ClientKeys{*stranger, server->public_key};
   {
@@ -122,8 +121,7 @@ TEST_CASE("fleet: CURVE lets listed keys in under their own name only") {
 
 TEST_CASE("fleet: of an expert's holders minmax takes the one that is done first") {
   Cell cell;
-  auto options = cell.agent("slow");
-  options.experts = test::planned_experts(cell.weights, 0, 1);  // all of them
+  auto options = cell.sole_agent("slow");
   const test::FakeAgent slow(cell.context, cell.weights, options);
   REQUIRE(cell.complete());
   options.name = "fast";
